@@ -1,0 +1,62 @@
+//! The port to the bytes: immutable once they have a name. Adapter: [`Folder`](folder::Folder).
+//!
+//! Callers use the two halves that keep the promises: [`BlobSink`] writes and measures, [`read_checked`] reads and compares.
+
+pub mod folder;
+mod checksum;
+mod read;
+mod sink;
+
+use std::{fmt::Debug, ops::Range};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::{BlobKey, StoreError, StoreId, Timestamp};
+
+pub use checksum::ContentHasher;
+pub use read::read_checked;
+pub use sink::BlobSink;
+
+/// Bytes that share one checksum, and the unit in which blobs are read and sent: 256 KiB.
+pub const CHECKSUM_BLOCK_BYTES: usize = 256 << 10;
+
+/// Where blobs are kept.
+#[async_trait]
+pub trait Blobs: Debug + Send + Sync + 'static {
+    /// Begins a blob. Nothing can be read under `key` before [`BlobWriter::publish`].
+    async fn create(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, StoreError>;
+
+    /// Streams the bytes of `range` in pieces that begin and end at multiples of [`CHECKSUM_BLOCK_BYTES`] or at the ends of the range.
+    /// Nothing is read before it is polled, and one piece at a time. `Kind::Corrupt` when the blob is missing or shorter than the range.
+    async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError>;
+
+    /// Removes a blob; also fine when there is none.
+    async fn delete(&self, key: &BlobKey) -> Result<(), StoreError>;
+
+    /// The id written by [`set_store_id`](Self::set_store_id); `None` in a new store.
+    async fn store_id(&self) -> Result<Option<StoreId>, StoreError>;
+
+    /// Names the store, durably. Of several at once one wins; ask for the result with [`store_id`](Self::store_id).
+    async fn set_store_id(&self, id: &StoreId) -> Result<(), StoreError>;
+
+    /// Removes what writers left behind that were last written to before `before` and never published. Returns how many.
+    async fn sweep_unpublished(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Answers when blobs can be read and written.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written.
+#[async_trait]
+pub trait BlobWriter: Send {
+    /// Appends.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Returns when all that was written is on stable storage.
+    async fn persist(&mut self) -> Result<(), StoreError>;
+
+    /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders.
+    async fn publish(self: Box<Self>) -> Result<(), StoreError>;
+}

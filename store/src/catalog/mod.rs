@@ -1,0 +1,146 @@
+//! The port to the truth: who, what, and in which state. Adapters: [`Sqlite`](sqlite::Sqlite), [`Postgres`](postgres::Postgres).
+//!
+//! Every write is atomic and durable when it returns, and every change of an image appends to the change log in the same transaction.
+
+pub mod postgres;
+mod rows;
+pub mod sqlite;
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, LeaseToken, NewImage, NewToken, NewUser, Picture,
+    Rendition, RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
+};
+
+/// Users and their sign-in tokens.
+#[async_trait]
+pub trait Users {
+    /// Records a user. `Kind::AlreadyExists` when the name is taken.
+    async fn create_user(&self, new: NewUser, now: Timestamp) -> Result<User, StoreError>;
+
+    /// The user of this name, told apart by case.
+    async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError>;
+
+    /// Whether there is any user at all.
+    async fn has_users(&self) -> Result<bool, StoreError>;
+
+    /// Records a token.
+    async fn create_token(&self, new: NewToken, now: Timestamp) -> Result<TokenId, StoreError>;
+
+    /// The token with this secret and its user; `None` when there is no such token or its user is disabled.
+    async fn signed_in(&self, secret_sha256: &[u8; 32]) -> Result<Option<SignedIn>, StoreError>;
+}
+
+/// Images and what is made of them.
+#[async_trait]
+pub trait Images {
+    /// Records an image whose blob is already durable, with its pending renditions.
+    ///
+    /// Idempotent on the owner's `request_id`: a repeat writes nothing and returns the first result, also when both run at once.
+    async fn create_image(&self, new: NewImage, now: Timestamp) -> Result<Created, StoreError>;
+
+    /// What an earlier [`create_image`](Self::create_image) with this `request_id` made: the outer `None` when there was none, the inner
+    /// one when its image was deleted since.
+    async fn image_by_request(&self, owner: UserId, request_id: &str) -> Result<Option<Option<Image>>, StoreError>;
+
+    /// The image with its renditions.
+    async fn image(&self, id: ImageId) -> Result<Option<Image>, StoreError>;
+
+    /// The rendition.
+    async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError>;
+
+    /// Up to `limit` images of `owner` with an id below `before` (all when `None`), the largest id first.
+    ///
+    /// The cost depends on `limit` and on how rare the filter's matches are, not on how deep `before` is.
+    async fn list_images(
+        &self,
+        owner: UserId,
+        filter: &ImageFilter,
+        before: Option<ImageId>,
+        limit: u32,
+    ) -> Result<Vec<Image>, StoreError>;
+
+    /// Removes an image and its renditions and dooms their blobs; whoever makes one of the renditions loses the lease.
+    /// `false` when there was no such image.
+    async fn delete_image(&self, id: ImageId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// What the catalog knows of a blob that an image or a rendition refers to; `None` once that is deleted.
+    async fn blob(&self, key: &BlobKey) -> Result<Option<StoredBlob>, StoreError>;
+}
+
+/// Renditions on their way.
+#[async_trait]
+pub trait Jobs {
+    /// Takes a pending rendition whose time has come: one conditional update (running, attempt + 1, a new lease token, leased until
+    /// `now + lease`). Of any number of callers one is granted it. A running one is never taken: when its lease runs out,
+    /// [`expire_leases`](Self::expire_leases) makes it pending again.
+    async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError>;
+
+    /// Holds a claimed rendition until `until`.
+    async fn renew(&self, job: &Job, until: Timestamp) -> Result<Commit, StoreError>;
+
+    /// Makes a claimed rendition ready. Its blob is already durable.
+    async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError>;
+
+    /// Makes a claimed rendition failed.
+    async fn fail(&self, job: &Job, failure: &Failure, now: Timestamp) -> Result<Commit, StoreError>;
+
+    /// Gives a claimed rendition back, to be begun again at `retry_at` at the earliest. With `uncounted` the attempt is taken back:
+    /// it ended for a reason that has nothing to do with the image.
+    async fn release(&self, job: &Job, retry_at: Timestamp, uncounted: bool, now: Timestamp) -> Result<Commit, StoreError>;
+
+    /// Makes a failed rendition pending again with all its attempts.
+    async fn retry(&self, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError>;
+
+    /// Ends up to `limit` leases that ran out before `now`: pending again where an attempt of `max_attempts` is left, else failed with
+    /// `ATTEMPTS_EXHAUSTED`. Returns how many.
+    async fn expire_leases(&self, max_attempts: u32, limit: u32, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Ends every lease, run out or not. Only for a catalog that no other process can be using: at the start of an embedded service.
+    async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Up to `limit` pending renditions whose time has come and of which the queue was last told before `told_before`, the longest
+    /// waiting first. Notes `now` as the time at which the queue was told.
+    async fn untold(&self, told_before: Timestamp, limit: u32, now: Timestamp) -> Result<Vec<RenditionId>, StoreError>;
+}
+
+/// The change log.
+#[async_trait]
+pub trait Changes {
+    /// Up to `limit` changes after `position`, in order. What is returned once is never preceded by something new.
+    async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<Change>, StoreError>;
+
+    /// The position of the latest change; 0 when there is none.
+    async fn last_position(&self) -> Result<i64, StoreError>;
+}
+
+/// Upkeep: what servers, workers and the sweeper need of the catalog itself.
+#[async_trait]
+pub trait Upkeep {
+    /// Answers when the catalog can be read.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Names the store. The first call on a new catalog decides, `wanted` if given, else random; later calls return what was decided.
+    async fn store_id(&self, wanted: Option<&StoreId>) -> Result<StoreId, StoreError>;
+
+    /// Records a worker's heartbeat, by its id.
+    async fn heartbeat(&self, worker: &Worker) -> Result<(), StoreError>;
+
+    /// Workers seen at or after `since`.
+    async fn workers(&self, since: Timestamp) -> Result<Vec<Worker>, StoreError>;
+
+    /// Up to `limit` blobs that nothing refers to any more.
+    async fn doomed_blobs(&self, limit: u32) -> Result<Vec<BlobKey>, StoreError>;
+
+    /// Drops doomed blobs whose bytes are gone.
+    async fn forget_blobs(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
+
+    /// Drops request ids, changes and heartbeats from before `before`, at most `limit` of each.
+    async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError>;
+}
+
+/// The whole catalog. A `dyn Catalog` is what servers and workers hold.
+pub trait Catalog: Users + Images + Jobs + Changes + Upkeep + Debug + Send + Sync + 'static {}

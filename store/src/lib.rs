@@ -1,0 +1,19 @@
+//! What Tintype knows and keeps: the domain types, the ports [`Catalog`](catalog::Catalog), [`Blobs`](blobs::Blobs) and
+//! [`JobQueue`](jobs::JobQueue), and their adapters.
+//!
+//! The catalog is the truth; blobs are bytes that never change once they have a name; a job is only a hint to look at the catalog.
+#![warn(missing_docs)]
+
+pub mod blobs;
+pub mod catalog;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod error;
+pub mod header;
+pub mod jobs;
+mod model;
+pub mod open;
+pub mod sweep;
+
+pub use error::{Kind, StoreError};
+pub use model::*;

@@ -1,0 +1,123 @@
+use std::time::Duration;
+
+use super::{Format, ImageHeader, ImageId, RenditionId, RenditionState, Rendition, StoredBlob, Timestamp, UserId};
+
+/// Proof that a worker holds a rendition: grows with every claim, so that a late worker's result is told from the current one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseToken(pub i64);
+
+/// A claimed rendition and all that is needed to make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The rendition to make.
+    pub rendition: RenditionId,
+    /// Its image.
+    pub image: ImageId,
+    /// The image's owner, under whose folder the result goes.
+    pub owner: UserId,
+    /// The format to make.
+    pub format: Format,
+    /// What the original's header says.
+    pub header: ImageHeader,
+    /// The original.
+    pub original: StoredBlob,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// To be shown with the result.
+    pub lease: LeaseToken,
+}
+
+/// Answer to a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The caller holds it now.
+    Granted(Box<Job>),
+    /// It is pending but must not be begun before this time.
+    NotBefore(Timestamp),
+    /// Somebody holds its lease, it is finished, or it is gone: there is nothing to do.
+    Nothing,
+}
+
+/// Answer to a write under a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Commit {
+    /// Written and durable.
+    Done,
+    /// Nothing was written: the lease ran out and was given on, or the image is deleted.
+    LeaseLost,
+}
+
+/// Answer to an explicit retry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retry {
+    /// It is pending again, with all its attempts.
+    Pending(Rendition),
+    /// Only a failed one can be retried; this is its state.
+    NotFailed(RenditionState),
+    /// There is none with this id.
+    Missing,
+}
+
+/// A line of the change log. Positions grow in the order in which readers see them, without one that turns up late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// From 1; may have gaps.
+    pub position: i64,
+    /// What changed.
+    pub image: ImageId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// How it changed.
+    pub kind: ChangeKind,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How an image changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was uploaded.
+    Created,
+    /// A rendition went from one state to another.
+    RenditionChanged,
+    /// It was deleted.
+    Deleted,
+}
+
+impl ChangeKind {
+    /// Lower-case name, as catalogs store it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::RenditionChanged => "rendition_changed",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A worker's heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Random, new at each start.
+    pub id: String,
+    /// Version of the program.
+    pub version: String,
+    /// Formats it reads.
+    pub input_formats: Vec<Format>,
+    /// Formats it makes.
+    pub output_formats: Vec<Format>,
+    /// How conversions are contained: `none` while they run inside the worker itself.
+    pub sandbox: String,
+    /// Conversions at once.
+    pub slots: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it last said so.
+    pub seen_at: Timestamp,
+}
+
+impl Worker {
+    /// A worker whose heartbeat is older than this counts as gone.
+    pub const ALIVE: Duration = Duration::from_secs(30);
+}

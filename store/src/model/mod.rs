@@ -1,0 +1,19 @@
+//! The domain: plain types without behaviour of their own.
+
+mod blob;
+mod format;
+mod ids;
+mod image;
+mod job;
+mod limits;
+mod time;
+mod user;
+
+pub use blob::*;
+pub use format::*;
+pub use ids::*;
+pub use image::*;
+pub use job::*;
+pub use limits::*;
+pub use time::*;
+pub use user::*;

@@ -1,0 +1,1 @@
+//! From settings to stores: the URL scheme picks the adapter.

@@ -1,0 +1,1 @@
+//! The one recovery path for everything that is stuck.
