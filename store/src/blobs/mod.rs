@@ -2,8 +2,8 @@
 //!
 //! Callers use the two halves that keep the promises: [`BlobSink`] writes and measures, [`read_checked`] reads and compares.
 
-pub mod folder;
 mod checksum;
+pub mod folder;
 mod read;
 mod sink;
 

@@ -11,8 +11,8 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, LeaseToken, NewImage, NewToken, NewUser, Picture,
-    Rendition, RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
+    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, NewImage, NewToken, NewUser, Picture, Rendition,
+    RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -55,13 +55,8 @@ pub trait Images {
     /// Up to `limit` images of `owner` with an id below `before` (all when `None`), the largest id first.
     ///
     /// The cost depends on `limit` and on how rare the filter's matches are, not on how deep `before` is.
-    async fn list_images(
-        &self,
-        owner: UserId,
-        filter: &ImageFilter,
-        before: Option<ImageId>,
-        limit: u32,
-    ) -> Result<Vec<Image>, StoreError>;
+    async fn list_images(&self, owner: UserId, filter: &ImageFilter, before: Option<ImageId>, limit: u32)
+    -> Result<Vec<Image>, StoreError>;
 
     /// Removes an image and its renditions and dooms their blobs; whoever makes one of the renditions loses the lease.
     /// `false` when there was no such image.

@@ -18,18 +18,8 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order of the protobuf enum.
-    pub const ALL: [Self; 10] = [
-        Self::Jpeg,
-        Self::Png,
-        Self::WebP,
-        Self::Gif,
-        Self::Tiff,
-        Self::Bmp,
-        Self::Ico,
-        Self::Avif,
-        Self::Qoi,
-        Self::Pnm,
-    ];
+    pub const ALL: [Self; 10] =
+        [Self::Jpeg, Self::Png, Self::WebP, Self::Gif, Self::Tiff, Self::Bmp, Self::Ico, Self::Avif, Self::Qoi, Self::Pnm];
 
     /// Lower-case name: the file extension, what a catalog stores, and what people type.
     pub fn name(self) -> &'static str {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Format, ImageHeader, ImageId, RenditionId, RenditionState, Rendition, StoredBlob, Timestamp, UserId};
+use super::{Format, ImageHeader, ImageId, Rendition, RenditionId, RenditionState, StoredBlob, Timestamp, UserId};
 
 /// Proof that a worker holds a rendition: grows with every claim, so that a late worker's result is told from the current one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,1 @@
+//! One list of cases per port, run against every adapter.
