@@ -36,6 +36,11 @@ impl BlobSink {
         self.hasher.size_bytes()
     }
 
+    /// SHA-256 of the bytes that came.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.hasher.clone().finish().sha256
+    }
+
     /// Returns when all bytes that came are on stable storage.
     pub async fn persist(&mut self) -> Result<(), StoreError> {
         self.flush().await?;

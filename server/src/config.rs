@@ -1,0 +1,157 @@
+//! Settings: one clap struct, whose `--help` is the reference.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use secrecy::SecretString;
+use tintype_process::LogFormat;
+use tintype_store::{ConversionLimits, Format, ImageLimits, args::StoreArgs};
+
+use crate::limits::Limits;
+
+/// Tintype's server: stores images, has them converted, streams them back.
+#[derive(Debug, Parser)]
+#[command(name = "tintype-server", version, max_term_width = 120)]
+pub struct Config {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) stores: StoreArgs,
+
+    /// Address of the gRPC port.
+    #[arg(long, env = "TINTYPE_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "ADDR")]
+    pub(crate) grpc_addr: SocketAddr,
+
+    /// Address of the HTTP port: gRPC-Web and /healthz.
+    #[arg(long, env = "TINTYPE_HTTP_ADDR", default_value = "127.0.0.1:7771", value_name = "ADDR", global = true)]
+    pub(crate) http_addr: SocketAddr,
+
+    #[arg(skip)]
+    pub(crate) admin_password: Option<SecretString>,
+
+    /// File with the password of the user `admin`, used once, when the catalog has no user yet; or set `TINTYPE_ADMIN_PASSWORD` to the
+    /// password itself. Default: the development password, on loopback only.
+    #[arg(long, env = "TINTYPE_ADMIN_PASSWORD_FILE", value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
+
+    #[arg(long, env = "TINTYPE_ADMIN_PASSWORD", hide = true, hide_env_values = true)]
+    admin_password_value: Option<String>,
+
+    /// Allows the development password and plaintext on any address: set to 1 by the compose file, never in production.
+    #[arg(long, env = "TINTYPE_DEV", action = clap::ArgAction::SetTrue, value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) dev: bool,
+
+    /// PEM file with the server's certificate chain; with it both ports speak TLS only.
+    #[arg(long, env = "TINTYPE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key.
+    #[arg(long, env = "TINTYPE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Conversions at once inside this process. Default: one for each core with `local:`, none with `nats:`.
+    #[arg(long, env = "TINTYPE_EMBEDDED_WORKERS", value_name = "N")]
+    pub(crate) embedded_workers: Option<usize>,
+
+    /// Formats that every image gets, apart from the one it has.
+    #[arg(long, env = "TINTYPE_AUTO_FORMATS", default_value = "jpeg,png", value_delimiter = ',', value_name = "FORMATS")]
+    pub(crate) auto_formats: Vec<Format>,
+
+    /// How long open calls may go on after SIGTERM, in seconds.
+    #[arg(long, env = "TINTYPE_GRACE_SECS", default_value_t = 30, value_name = "SECONDS")]
+    grace_secs: u64,
+
+    /// What is logged: `level` or a list of `target=level`.
+    #[arg(long, env = "TINTYPE_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+
+    /// How it is logged: `text` or `json`.
+    #[arg(long, env = "TINTYPE_LOG_FORMAT", default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What the binary does besides serving.
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Asks the server on the HTTP port whether it serves; exit code 0 when it does. For container health checks.
+    Healthcheck,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Size of a file in bytes.
+    #[arg(long, env = "TINTYPE_MAX_FILE_BYTES", default_value_t = ImageLimits::default().max_file_bytes, value_name = "N")]
+    max_file_bytes: u64,
+    /// Width and height of an image in pixels.
+    #[arg(long, env = "TINTYPE_MAX_SIDE_PIXELS", default_value_t = ImageLimits::default().max_side_pixels, value_name = "N")]
+    max_side_pixels: u32,
+    /// Pixels of one frame.
+    #[arg(long, env = "TINTYPE_MAX_FRAME_PIXELS", default_value_t = ImageLimits::default().max_frame_pixels, value_name = "N")]
+    max_frame_pixels: u64,
+    /// Pixels of all frames of an image together.
+    #[arg(long, env = "TINTYPE_MAX_TOTAL_PIXELS", default_value_t = ImageLimits::default().max_total_pixels, value_name = "N")]
+    max_total_pixels: u64,
+    /// Frames of an image.
+    #[arg(long, env = "TINTYPE_MAX_FRAMES", default_value_t = ImageLimits::default().max_frames, value_name = "N")]
+    max_frames: u32,
+    /// How often the making of a rendition is begun before it counts as failed.
+    #[arg(long, env = "TINTYPE_MAX_ATTEMPTS", default_value_t = ConversionLimits::default().max_attempts, value_name = "N")]
+    max_attempts: u32,
+    /// Open streams of one connection.
+    #[arg(long, env = "TINTYPE_MAX_STREAMS", default_value_t = 100, value_name = "N")]
+    max_streams_per_connection: u32,
+    /// How long an upload stream may be silent, in seconds.
+    #[arg(long, env = "TINTYPE_STREAM_IDLE_SECS", default_value_t = 30, value_name = "SECONDS")]
+    stream_idle_secs: u64,
+    /// How long `wait` holds a download, in seconds.
+    #[arg(long, env = "TINTYPE_MAX_WAIT_SECS", default_value_t = 300, value_name = "SECONDS")]
+    max_wait_secs: u64,
+}
+
+impl Config {
+    /// Reads flags and environment, and the files that they name.
+    pub fn load() -> anyhow::Result<Self> {
+        let mut config = Self::parse();
+        config.admin_password = match (&config.admin_password_file, config.admin_password_value.take()) {
+            (Some(file), _) => {
+                let text = fs::read_to_string(file).map_err(|error| anyhow::anyhow!("admin password file {}: {error}", file.display()))?;
+                Some(text.trim_end_matches(['\r', '\n']).into())
+            }
+            (None, value) => value.map(Into::into),
+        };
+        Ok(config)
+    }
+
+    /// How long open calls may go on after the signal to stop.
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_secs)
+    }
+
+    /// The limits in force.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = &self.limits;
+        let image = ImageLimits {
+            max_file_bytes: limits.max_file_bytes,
+            max_side_pixels: limits.max_side_pixels,
+            max_frame_pixels: limits.max_frame_pixels,
+            max_total_pixels: limits.max_total_pixels,
+            max_frames: limits.max_frames,
+        };
+        Limits {
+            conversion: ConversionLimits { image, max_attempts: limits.max_attempts, ..ConversionLimits::default() },
+            max_streams_per_connection: limits.max_streams_per_connection,
+            stream_idle: Duration::from_secs(limits.stream_idle_secs),
+            max_wait: Duration::from_secs(limits.max_wait_secs),
+        }
+    }
+
+    /// Whether any port can be reached from another machine.
+    pub(crate) fn is_public(&self) -> bool {
+        !(self.grpc_addr.ip().is_loopback() && self.http_addr.ip().is_loopback())
+    }
+}

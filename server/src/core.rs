@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use tintype_process::Shutdown;
+use tintype_store::{Format, open::Stores};
+
+use crate::{
+    auth::{Authorizer, Passwords},
+    changes::Changes,
+    limits::Limits,
+};
+
+/// What every rpc works with.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) stores: Stores,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) passwords: Passwords,
+    pub(crate) changes: Changes,
+    pub(crate) limits: Limits,
+    /// Formats that every image gets, apart from the one it has.
+    pub(crate) auto_formats: Vec<Format>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// All rpc families share one.
+pub(crate) type SharedCore = Arc<Core>;

@@ -1,0 +1,156 @@
+use tintype_proto::v1::{
+    self, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, DownloadImageResponse, ErrorReason, GetImageRequest,
+    GetImageResponse, GetLimitsRequest, GetLimitsResponse, ListImagesRequest, ListImagesResponse, RetryRenditionRequest,
+    RetryRenditionResponse, UploadImagesRequest, UploadImagesResponse, image_service_server::ImageService,
+};
+use tintype_store::{Format, RenditionId, Retry, Timestamp, Worker, sweep};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{download, page, upload};
+use crate::{
+    auth::Caller,
+    core::SharedCore,
+    limits::Limits,
+    status::{Chain, Refusal},
+    wire,
+};
+
+/// Replies that an upload stream may be ahead of its client.
+const REPLIES: usize = 16;
+
+/// Images and their renditions.
+#[derive(Debug)]
+pub(crate) struct ImageRpcs(pub(crate) SharedCore);
+
+impl ImageRpcs {
+    async fn list(&self, caller: &Caller, request: ListImagesRequest) -> Result<ListImagesResponse, Refusal> {
+        let user = caller.0.user.id;
+        let size = wire::page_size(request.page_size)?;
+        let filter = wire::filter(request.filter.unwrap_or_default())?;
+        let before = page::decode(user, &filter, &request.page_token)?;
+        // One more than asked for tells whether there is a next page.
+        let mut images = self.0.stores.catalog.list_images(user, &filter, before, size + 1).await?;
+        let more = images.len() > size as usize;
+        images.truncate(size as usize);
+        let next_page_token = match images.last() {
+            Some(last) if more => page::encode(user, &filter, last.id),
+            _ => String::new(),
+        };
+        Ok(ListImagesResponse { images: images.into_iter().map(wire::proto_image).collect(), next_page_token })
+    }
+
+    async fn retry(&self, caller: &Caller, request: RetryRenditionRequest) -> Result<RetryRenditionResponse, Refusal> {
+        let stores = &self.0.stores;
+        let id = RenditionId(wire::id("rendition_id", request.rendition_id)?);
+        self.0.authorizer.rendition(caller, id).await?;
+        match stores.catalog.retry(id, Timestamp::now()).await? {
+            Retry::Pending(rendition) => {
+                upload::hint(stores, &[id]).await;
+                Ok(RetryRenditionResponse { rendition: Some(wire::proto_rendition(rendition)) })
+            }
+            Retry::NotFailed(state) => {
+                let message = format!("rendition {id} is {}; only a failed one can be retried", state.name());
+                Err(Refusal::new(ErrorReason::RenditionNotFailed, message))
+            }
+            Retry::Missing => Err(Refusal::rendition_not_found(id)),
+        }
+    }
+
+    async fn delete(&self, caller: &Caller, request: DeleteImageRequest) -> Result<DeleteImageResponse, Refusal> {
+        let stores = &self.0.stores;
+        let id = wire::image_id("id", request.id)?;
+        self.0.authorizer.image(caller, id).await?;
+        if !stores.catalog.delete_image(id, Timestamp::now()).await? {
+            return Err(Refusal::image_not_found(id));
+        }
+        tracing::info!(image.id = %id, "deleted image {id}");
+        // The rows are gone, which is what was asked for; bytes that cannot be removed now are the sweeper's.
+        if let Err(error) = sweep::remove_doomed(stores).await {
+            tracing::warn!(image.id = %id, error = %Chain(&error), "the bytes of image {id} are removed later");
+        }
+        Ok(DeleteImageResponse {})
+    }
+
+    async fn limits(&self) -> Result<GetLimitsResponse, Refusal> {
+        let core = &self.0;
+        let workers = core.stores.catalog.workers(Timestamp::now().minus(Worker::ALIVE)).await?;
+        let made = Format::ALL.into_iter().filter(|format| workers.iter().any(|worker| worker.output_formats.contains(format)));
+        let wire_formats = |formats: &[Format]| formats.iter().map(|format| wire::proto_format(*format).into()).collect();
+        Ok(GetLimitsResponse {
+            limits: Some(proto_limits(&core.limits)),
+            input_formats: wire_formats(tintype_store::header::ACCEPTED_FORMATS),
+            output_formats: wire_formats(&made.collect::<Vec<_>>()),
+            automatic_formats: wire_formats(&core.auto_formats),
+        })
+    }
+}
+
+fn proto_limits(limits: &Limits) -> v1::Limits {
+    let (conversion, image) = (&limits.conversion, &limits.conversion.image);
+    let seconds = |duration: std::time::Duration| Some(prost_types::Duration { seconds: duration.as_secs() as i64, nanos: 0 });
+    v1::Limits {
+        max_file_bytes: image.max_file_bytes as i64,
+        max_side_pixels: image.max_side_pixels as i32,
+        max_frame_pixels: image.max_frame_pixels as i64,
+        max_total_pixels: image.max_total_pixels as i64,
+        max_frames: image.max_frames as i32,
+        conversion_timeout: seconds(conversion.timeout),
+        conversion_memory_bytes: conversion.memory_bytes as i64,
+        max_attempts: conversion.max_attempts as i32,
+        max_file_name_bytes: Limits::MAX_FILE_NAME_BYTES as i32,
+        max_streams_per_connection: limits.max_streams_per_connection as i32,
+        advised_chunk_bytes: Limits::ADVISED_CHUNK_BYTES as i32,
+        max_chunk_bytes: Limits::MAX_CHUNK_BYTES as i32,
+        stream_idle_timeout: seconds(limits.stream_idle),
+        default_page_size: Limits::DEFAULT_PAGE_SIZE as i32,
+        max_page_size: Limits::MAX_PAGE_SIZE as i32,
+        max_wait: seconds(limits.max_wait),
+    }
+}
+
+#[tonic::async_trait]
+impl ImageService for ImageRpcs {
+    type UploadImagesStream = ReceiverStream<Result<UploadImagesResponse, Status>>;
+    type DownloadImageStream = download::Messages;
+
+    async fn upload_images(&self, request: Request<Streaming<UploadImagesRequest>>) -> Result<Response<Self::UploadImagesStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let (sender, receiver) = mpsc::channel(REPLIES);
+        self.0.shutdown.spawn(upload::run(self.0.clone(), caller, request.into_inner(), sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn download_image(&self, request: Request<DownloadImageRequest>) -> Result<Response<Self::DownloadImageStream>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(download::start(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn get_image(&self, request: Request<GetImageRequest>) -> Result<Response<GetImageResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let id = wire::image_id("id", request.get_ref().id)?;
+        let image = self.0.authorizer.image(&caller, id).await?;
+        Ok(Response::new(GetImageResponse { image: Some(wire::proto_image(image)) }))
+    }
+
+    async fn list_images(&self, request: Request<ListImagesRequest>) -> Result<Response<ListImagesResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.list(&caller, request.into_inner()).await?))
+    }
+
+    async fn retry_rendition(&self, request: Request<RetryRenditionRequest>) -> Result<Response<RetryRenditionResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.retry(&caller, request.into_inner()).await?))
+    }
+
+    async fn delete_image(&self, request: Request<DeleteImageRequest>) -> Result<Response<DeleteImageResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.delete(&caller, request.into_inner()).await?))
+    }
+
+    async fn get_limits(&self, request: Request<GetLimitsRequest>) -> Result<Response<GetLimitsResponse>, Status> {
+        Caller::of(&request)?;
+        Ok(Response::new(self.limits().await?))
+    }
+}

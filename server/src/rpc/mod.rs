@@ -1,0 +1,11 @@
+//! The rpcs, one file for each family.
+
+mod auth;
+mod download;
+mod images;
+mod incoming;
+mod page;
+mod upload;
+
+pub(crate) use auth::AuthRpcs;
+pub(crate) use images::ImageRpcs;

@@ -1,0 +1,198 @@
+//! The protocol of an upload stream: which message may follow which, and who is told what. One file is `incoming::Incoming`.
+
+use tintype_proto::v1::{
+    ErrorReason, UploadDone, UploadFailed, UploadImagesRequest, UploadImagesResponse, UploadProgress, UploadStart, UploadStarted,
+    upload_images_request::Message as Asked, upload_images_response::Message as Answer,
+};
+use tintype_store::{Image, LimitExceeded, RenditionId, RenditionState, open::Stores};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Code, Status, Streaming};
+
+use super::incoming::{Begun, Finished, Incoming};
+use crate::{
+    auth::Caller,
+    core::SharedCore,
+    limits::Limits,
+    status::{Chain, Refusal},
+    wire,
+};
+
+type Replies = mpsc::Sender<Result<UploadImagesResponse, Status>>;
+
+/// Where the stream is.
+enum State {
+    /// A `start` comes next.
+    Between,
+    /// A file is on its way.
+    Receiving(Box<Incoming>),
+    /// The file at hand was answered already; the rest of it is of no interest.
+    Skipping,
+}
+
+/// Why the stream ends before the client ends it.
+enum End {
+    /// The client is told.
+    Refused(Refusal),
+    /// There is nobody left to tell.
+    Gone,
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Serves one upload stream to its end.
+pub(crate) async fn run(core: SharedCore, caller: Caller, requests: Streaming<UploadImagesRequest>, replies: Replies) {
+    let stop = core.shutdown.clone();
+    let mut upload = Upload { core, caller, requests, replies, state: State::Between, file_index: -1 };
+    let ended = tokio::select! {
+        ended = upload.serve() => ended,
+        () = stop.stopping_at_once() => Err(Refusal::draining().into()),
+    };
+    if let Err(End::Refused(refusal)) = ended {
+        let _ = upload.replies.send(Err(refusal.into())).await;
+    }
+}
+
+struct Upload {
+    core: SharedCore,
+    caller: Caller,
+    requests: Streaming<UploadImagesRequest>,
+    replies: Replies,
+    state: State,
+    /// Of the latest `start`; -1 before the first.
+    file_index: i32,
+}
+
+impl Upload {
+    async fn serve(&mut self) -> Result<(), End> {
+        while let Some(asked) = self.next().await? {
+            match asked {
+                Asked::Start(start) => self.start(start).await?,
+                Asked::Chunk(chunk) => match &mut self.state {
+                    State::Receiving(file) => match file.write(chunk.data).await {
+                        Ok(None) => {}
+                        Ok(Some(persisted)) => {
+                            self.reply(Answer::Progress(UploadProgress { persisted_size_bytes: persisted as i64 })).await?;
+                        }
+                        Err(refusal) => self.refuse(refusal).await?,
+                    },
+                    State::Skipping => {}
+                    State::Between => return Err(out_of_order("a chunk must follow a start").into()),
+                },
+                Asked::Finish(_) => match std::mem::replace(&mut self.state, State::Between) {
+                    State::Receiving(file) => self.finish(*file).await?,
+                    State::Skipping => {}
+                    State::Between => return Err(out_of_order("a finish must follow a start").into()),
+                },
+            }
+        }
+        match self.state {
+            State::Receiving(_) => Err(out_of_order("the stream ended before the finish of a file").into()),
+            State::Between | State::Skipping => Ok(()),
+        }
+    }
+
+    /// The client's next message; `None` when it sends no more.
+    async fn next(&mut self) -> Result<Option<Asked>, End> {
+        let idle = self.core.limits.stream_idle;
+        let between = !matches!(self.state, State::Receiving(_));
+        let received = tokio::select! {
+            received = timeout(idle, self.requests.message()) => received,
+            () = self.core.shutdown.draining(), if between => return Err(Refusal::draining().into()),
+        };
+        match received {
+            Ok(Ok(Some(request))) => match request.message {
+                Some(asked) => Ok(Some(asked)),
+                None => Err(Refusal::field("message", "must be start, chunk or finish").into()),
+            },
+            Ok(Ok(None)) => Ok(None),
+            // How tonic says that a message is larger than it may be.
+            Ok(Err(status)) if status.code() == Code::OutOfRange => {
+                let refusal = Refusal::new(ErrorReason::LimitExceeded, format!("chunk too large (max_chunk_bytes): {}", status.message()));
+                Err(refusal.with("limit", "max_chunk_bytes").with("value", Limits::MAX_CHUNK_BYTES).into())
+            }
+            Ok(Err(status)) => {
+                tracing::debug!(error = %status, "an upload stream broke");
+                Err(End::Gone)
+            }
+            Err(_) => {
+                let message = format!("nothing arrived for {} s", idle.as_secs());
+                Err(Refusal::new(ErrorReason::StreamIdle, message).into())
+            }
+        }
+    }
+
+    async fn start(&mut self, start: UploadStart) -> Result<(), End> {
+        if matches!(self.state, State::Receiving(_)) {
+            return Err(out_of_order("a start must not come before the finish of the file before").into());
+        }
+        self.file_index += 1;
+        match Incoming::begin(&self.core, self.caller.0.user.id, start).await {
+            Ok(Begun::Receiving(file)) => {
+                self.state = State::Receiving(file);
+                self.reply(Answer::Started(UploadStarted { offset_bytes: 0 })).await
+            }
+            Ok(Begun::Repeated(image)) => {
+                self.state = State::Skipping;
+                self.done(*image, true).await
+            }
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    async fn finish(&mut self, file: Incoming) -> Result<(), End> {
+        match file.finish().await {
+            Ok(Finished { image, repeated }) => {
+                let pending = image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
+                let pending: Vec<_> = pending.map(|rendition| rendition.id).collect();
+                self.done(image, repeated).await?;
+                hint(&self.core.stores, &pending).await;
+                Ok(())
+            }
+            Err(refusal) => self.refuse_finished(refusal).await,
+        }
+    }
+
+    async fn done(&self, image: Image, repeated_request: bool) -> Result<(), End> {
+        self.reply(Answer::Done(UploadDone { image: Some(wire::proto_image(image)), repeated_request })).await
+    }
+
+    /// Answers the file at hand with its failure. What was received of it goes with its state.
+    async fn refuse(&mut self, refusal: Refusal) -> Result<(), End> {
+        self.state = State::Skipping;
+        self.refuse_finished(refusal).await
+    }
+
+    async fn refuse_finished(&self, refusal: Refusal) -> Result<(), End> {
+        self.reply(Answer::Failed(UploadFailed { status: Some(refusal.into_proto()) })).await
+    }
+
+    /// A client that does not read its answers is not waited for.
+    async fn reply(&self, answer: Answer) -> Result<(), End> {
+        let reply = UploadImagesResponse { file_index: self.file_index, message: Some(answer) };
+        match timeout(self.core.limits.stream_idle, self.replies.send(Ok(reply))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+}
+
+/// Tells the workers. Nothing is lost when it fails: the sweeper tells them again.
+pub(crate) async fn hint(stores: &Stores, ids: &[RenditionId]) {
+    if let Err(error) = stores.jobs.publish(ids).await {
+        tracing::warn!(error = %Chain(&error), "the queue did not take a hint; the sweeper sends it again");
+    }
+}
+
+/// A chunk that is larger than it may be.
+pub(crate) fn check_chunk(size_bytes: usize) -> Result<(), LimitExceeded> {
+    let (value, seen) = (Limits::MAX_CHUNK_BYTES as u64, size_bytes as u64);
+    if seen > value { Err(LimitExceeded { what: "size of a chunk in bytes", limit: "max_chunk_bytes", value, seen }) } else { Ok(()) }
+}
+
+fn out_of_order(message: &str) -> Refusal {
+    Refusal::new(ErrorReason::UploadOutOfOrder, message)
+}

@@ -1,0 +1,235 @@
+//! Errors as clients see them: [`Refusal`] inside, `google.rpc.Status` outside. The only place that builds a [`Status`].
+
+use std::{collections::HashMap, error::Error, fmt, time::Duration};
+
+use tintype_proto::v1::ErrorReason;
+use tintype_store::{FailureReason, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, header::HeaderError, random_hex};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Domain of every `ErrorInfo`.
+const DOMAIN: &str = "tintype";
+/// When to ask again for a rendition that is being made.
+const RETRY_PENDING: Duration = Duration::from_millis(500);
+/// When to try again what an absent dependency or a drain refused.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+
+/// Why a call, or one file of it, is refused. The code follows from the reason.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    reason: ErrorReason,
+    message: String,
+    field: Option<&'static str>,
+    resource: Option<(&'static str, String)>,
+    retry_after: Option<Duration>,
+    metadata: Vec<(&'static str, String)>,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), field: None, resource: None, retry_after: None, metadata: Vec::new() }
+    }
+
+    /// A field of the request has a value that is not allowed. The message begins with the field's name.
+    pub(crate) fn field(field: &'static str, problem: impl fmt::Display) -> Self {
+        Self { field: Some(field), ..Self::new(ErrorReason::InvalidField, format!("{field} {problem}")) }
+    }
+
+    pub(crate) fn image_not_found(id: ImageId) -> Self {
+        Self {
+            resource: Some(("tintype.v1.Image", id.to_string())),
+            ..Self::new(ErrorReason::ImageNotFound, format!("image {id} was not found"))
+        }
+    }
+
+    pub(crate) fn rendition_not_found(id: RenditionId) -> Self {
+        Self {
+            resource: Some(("tintype.v1.Rendition", id.to_string())),
+            ..Self::new(ErrorReason::RenditionNotFound, format!("rendition {id} was not found"))
+        }
+    }
+
+    /// The image is there, but this format of it was never asked for.
+    pub(crate) fn no_such_rendition(image: ImageId, format: Format) -> Self {
+        Self {
+            resource: Some(("tintype.v1.Rendition", format!("{image}/{format}"))),
+            ..Self::new(ErrorReason::RenditionNotFound, format!("image {image} has no {format} rendition"))
+        }
+    }
+
+    pub(crate) fn rendition_pending(image: ImageId, format: Format) -> Self {
+        Self {
+            retry_after: Some(RETRY_PENDING),
+            ..Self::new(ErrorReason::RenditionPending, format!("the {format} rendition of image {image} is not ready yet"))
+        }
+    }
+
+    pub(crate) fn rendition_failed(image: ImageId, format: Format, cause: FailureReason, message: &str) -> Self {
+        let text = format!("the {format} rendition of image {image} failed: {}: {message}", cause.name());
+        Self { metadata: vec![("cause", cause.name().to_owned())], ..Self::new(ErrorReason::RenditionFailed, text) }
+    }
+
+    pub(crate) fn damaged(message: impl Into<String>) -> Self {
+        Self::new(ErrorReason::StoredBytesCorrupt, message)
+    }
+
+    pub(crate) fn draining() -> Self {
+        Self { retry_after: Some(RETRY_UNAVAILABLE), ..Self::new(ErrorReason::Draining, "the server is draining") }
+    }
+
+    /// A defect of ours: the log gets the cause, the client an id to find it by.
+    pub(crate) fn internal(cause: &dyn Error) -> Self {
+        let request_id = random_hex();
+        tracing::error!(request.id = %request_id, error = %Chain(cause), "internal error");
+        Self { metadata: vec![("request_id", request_id)], ..Self::new(ErrorReason::Internal, "internal error") }
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The same as a message for the `failed` of an upload.
+    pub(crate) fn into_proto(self) -> tonic_types::pb::Status {
+        let status = Status::from(self);
+        tonic_types::pb::Status {
+            code: status.code() as i32,
+            message: status.message().to_owned(),
+            details: status.get_error_details_vec().into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// The one table from reason to code.
+fn code(reason: ErrorReason) -> Code {
+    use ErrorReason as R;
+    match reason {
+        R::InvalidField
+        | R::NotAnImage
+        | R::CorruptImage
+        | R::UnsupportedFormat
+        | R::LimitExceeded
+        | R::DigestMismatch
+        | R::SizeMismatch
+        | R::UploadOutOfOrder => Code::InvalidArgument,
+        R::TokenMissing | R::TokenInvalid | R::SignInFailed => Code::Unauthenticated,
+        R::ImageNotFound | R::RenditionNotFound => Code::NotFound,
+        R::NotPermitted => Code::PermissionDenied,
+        R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed => Code::FailedPrecondition,
+        R::OffsetPastEnd => Code::OutOfRange,
+        R::StoreFull | R::TooManyRequests => Code::ResourceExhausted,
+        R::ChangedMeanwhile => Code::Aborted,
+        R::StreamIdle | R::WaitTooLong => Code::DeadlineExceeded,
+        R::StoreUnavailable | R::Draining => Code::Unavailable,
+        R::StoredBytesCorrupt => Code::DataLoss,
+        R::Internal | R::Unspecified => Code::Internal,
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let reason = refusal.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        let mut details = ErrorDetails::new();
+        if refusal.reason == ErrorReason::Internal {
+            let request_id = refusal.metadata.first().map(|(_, id)| id.as_str()).unwrap_or_default();
+            details.set_request_info(request_id, "");
+        }
+        let metadata: HashMap<_, _> = refusal.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        details.set_error_info(reason, DOMAIN, metadata);
+        if let Some(field) = refusal.field {
+            details.add_bad_request_violation(field, &refusal.message);
+        }
+        if let Some((kind, name)) = refusal.resource {
+            details.set_resource_info(kind, name, "", &refusal.message);
+        }
+        if let Some(delay) = refusal.retry_after {
+            details.set_retry_info(Some(delay));
+        }
+        if code(refusal.reason) == Code::ResourceExhausted {
+            details.add_quota_failure_violation("", &refusal.message);
+        }
+        Self::with_error_details(code(refusal.reason), refusal.message, details)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let (reason, message) = match error.kind() {
+            Kind::Unavailable => (ErrorReason::StoreUnavailable, "the store is not reachable"),
+            Kind::Full => (ErrorReason::StoreFull, "the store is full"),
+            Kind::Conflict => (ErrorReason::ChangedMeanwhile, "it changed meanwhile"),
+            Kind::Corrupt => (ErrorReason::StoredBytesCorrupt, "the stored bytes are missing or damaged"),
+            Kind::AlreadyExists | Kind::Misconfigured | Kind::Internal => return Self::internal(&error),
+        };
+        tracing::warn!(error = %Chain(&error), "{message}");
+        let refusal = Self::new(reason, message);
+        if reason == ErrorReason::StoreUnavailable { refusal.retry_after(RETRY_UNAVAILABLE) } else { refusal }
+    }
+}
+
+impl From<LimitExceeded> for Refusal {
+    fn from(exceeded: LimitExceeded) -> Self {
+        Self::new(ErrorReason::LimitExceeded, exceeded.to_string())
+            .with("limit", exceeded.limit)
+            .with("value", exceeded.value)
+            .with("seen", exceeded.seen)
+    }
+}
+
+impl From<HeaderError> for Refusal {
+    fn from(error: HeaderError) -> Self {
+        let reason = match error {
+            HeaderError::NotAnImage { .. } => ErrorReason::NotAnImage,
+            HeaderError::Corrupt { .. } => ErrorReason::CorruptImage,
+            HeaderError::Unsupported { .. } => ErrorReason::UnsupportedFormat,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+/// An error with all its causes on one line, for the log.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_carries_reason_limit_and_what_was_seen() {
+        let exceeded = LimitExceeded { what: "width in pixels", limit: "max_side_pixels", value: 16_383, seen: 3_000_000 };
+        let status = Status::from(Refusal::from(exceeded));
+        let details = status.get_error_details();
+        let info = details.error_info().expect("error info");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("LIMIT_EXCEEDED", "tintype"));
+        assert_eq!(info.metadata["limit"], "max_side_pixels");
+        assert_eq!(info.metadata["value"], "16383");
+        assert_eq!(info.metadata["seen"], "3000000");
+    }
+
+    #[test]
+    fn the_failed_of_an_upload_keeps_every_detail() {
+        let proto = Refusal::field("file_name", "must not be empty").into_proto();
+        assert_eq!(proto.code, Code::InvalidArgument as i32);
+        assert_eq!(proto.details.len(), 2, "{:?}", proto.details);
+    }
+}

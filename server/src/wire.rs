@@ -1,0 +1,248 @@
+//! Between protobuf and the domain: the one place where requests are parsed. Inner code never checks again.
+
+use prost_types::Timestamp as ProtoTimestamp;
+use tintype_proto::v1;
+use tintype_store::{FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Timestamp, User, rendition_file_name};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{limits::Limits, status::Refusal};
+
+/// An id of a request: from 1.
+pub(crate) fn id(field: &'static str, value: i64) -> Result<i64, Refusal> {
+    if value > 0 { Ok(value) } else { Err(Refusal::field(field, format_args!("must be 1 or more, not {value}"))) }
+}
+
+/// A size or an offset of a request: from 0.
+pub(crate) fn size(field: &'static str, value: i64) -> Result<u64, Refusal> {
+    u64::try_from(value).map_err(|_| Refusal::field(field, format_args!("must be 0 or more, not {value}")))
+}
+
+/// A SHA-256 that may be left out.
+pub(crate) fn sha256(field: &'static str, value: &[u8]) -> Result<Option<[u8; 32]>, Refusal> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let digest = value.try_into().map_err(|_| Refusal::field(field, format_args!("must have 32 bytes, not {}", value.len())))?;
+    Ok(Some(digest))
+}
+
+/// A text of a bounded number of bytes, at least one.
+pub(crate) fn text(field: &'static str, value: String, max_bytes: usize) -> Result<String, Refusal> {
+    match value.len() {
+        0 => Err(Refusal::field(field, "must not be empty")),
+        len if len > max_bytes => Err(Refusal::field(field, format_args!("must have {max_bytes} bytes at most, not {len}"))),
+        _ => Ok(value),
+    }
+}
+
+/// A file name in Unicode NFC: metadata that people see and browsers save by, never part of a path here.
+pub(crate) fn file_name(value: &str) -> Result<String, Refusal> {
+    const FIELD: &str = "file_name";
+    let name: String = value.nfc().collect();
+    if name.len() > Limits::MAX_FILE_NAME_BYTES {
+        let (limit, seen) = (Limits::MAX_FILE_NAME_BYTES, name.len());
+        let refusal = Refusal::field(FIELD, format_args!("must have {limit} bytes at most, not {seen} (max_file_name_bytes)"));
+        return Err(refusal.with("limit", "max_file_name_bytes").with("value", limit).with("seen", seen));
+    }
+    let name = text(FIELD, name, Limits::MAX_FILE_NAME_BYTES)?;
+    if let Some(bad) = name.chars().find(|c| c.is_control() || matches!(c, '/' | '\\')) {
+        return Err(Refusal::field(FIELD, format_args!("must not contain {bad:?}")));
+    }
+    if name == "." || name == ".." {
+        return Err(Refusal::field(FIELD, format_args!("must not be {name:?}")));
+    }
+    Ok(name)
+}
+
+/// A client's name for an upload; `None` when it is left out.
+pub(crate) fn request_id(value: String) -> Result<Option<String>, Refusal> {
+    const FIELD: &str = "request_id";
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let value = text(FIELD, value, Limits::MAX_REQUEST_ID_BYTES)?;
+    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Some(value))
+    } else {
+        Err(Refusal::field(FIELD, "must be printable ASCII without spaces"))
+    }
+}
+
+/// A format of a request; `None` when it is left out.
+pub(crate) fn format(field: &'static str, value: i32) -> Result<Option<Format>, Refusal> {
+    let wire = v1::ImageFormat::try_from(value).map_err(|_| Refusal::field(field, format_args!("has no format {value}")))?;
+    Ok(Format::ALL.into_iter().find(|format| proto_format(*format) == wire))
+}
+
+/// A page size of a request.
+pub(crate) fn page_size(value: i32) -> Result<u32, Refusal> {
+    match u32::try_from(value) {
+        Ok(0) => Ok(Limits::DEFAULT_PAGE_SIZE),
+        Ok(size) if size <= Limits::MAX_PAGE_SIZE => Ok(size),
+        _ => {
+            let refusal = Refusal::field("page_size", format_args!("must be 0 to {}, not {value}", Limits::MAX_PAGE_SIZE));
+            Err(refusal.with("limit", "max_page_size").with("value", Limits::MAX_PAGE_SIZE).with("seen", value))
+        }
+    }
+}
+
+/// A filter of a request.
+pub(crate) fn filter(value: v1::ImageFilter) -> Result<ImageFilter, Refusal> {
+    let formats = value.formats.into_iter().map(|value| {
+        format("filter.formats", value)?.ok_or_else(|| Refusal::field("filter.formats", "must not contain IMAGE_FORMAT_UNSPECIFIED"))
+    });
+    let states = value.rendition_states.into_iter().map(|value| {
+        let wire = v1::RenditionState::try_from(value).ok();
+        let state = RenditionState::ALL.into_iter().find(|state| Some(proto_state(*state)) == wire);
+        state.ok_or_else(|| Refusal::field("filter.rendition_states", format_args!("has no state {value}")))
+    });
+    let contains = value.file_name_contains;
+    Ok(ImageFilter {
+        formats: formats.collect::<Result<_, _>>()?,
+        rendition_states: states.collect::<Result<_, _>>()?,
+        file_name_contains: if contains.is_empty() {
+            None
+        } else {
+            Some(text("filter.file_name_contains", contains.nfc().collect(), Limits::MAX_FILE_NAME_BYTES)?)
+        },
+        created_from: value.created_from.map(|value| time("filter.created_from", value)).transpose()?,
+        created_before: value.created_before.map(|value| time("filter.created_before", value)).transpose()?,
+    })
+}
+
+fn time(field: &'static str, value: ProtoTimestamp) -> Result<Timestamp, Refusal> {
+    // The bounds of google.protobuf.Timestamp: years 1 to 9999.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    if SECONDS.contains(&value.seconds) && (0..1_000_000_000).contains(&value.nanos) {
+        Ok(Timestamp(value.seconds * 1_000_000 + i64::from(value.nanos) / 1000))
+    } else {
+        Err(Refusal::field(field, "is not a time of the years 1 to 9999"))
+    }
+}
+
+pub(crate) fn proto_time(value: Timestamp) -> ProtoTimestamp {
+    ProtoTimestamp { seconds: value.0.div_euclid(1_000_000), nanos: (value.0.rem_euclid(1_000_000) * 1000) as i32 }
+}
+
+pub(crate) fn proto_format(format: Format) -> v1::ImageFormat {
+    match format {
+        Format::Jpeg => v1::ImageFormat::Jpeg,
+        Format::Png => v1::ImageFormat::Png,
+        Format::WebP => v1::ImageFormat::Webp,
+        Format::Gif => v1::ImageFormat::Gif,
+        Format::Tiff => v1::ImageFormat::Tiff,
+        Format::Bmp => v1::ImageFormat::Bmp,
+        Format::Ico => v1::ImageFormat::Ico,
+        Format::Avif => v1::ImageFormat::Avif,
+        Format::Qoi => v1::ImageFormat::Qoi,
+        Format::Pnm => v1::ImageFormat::Pnm,
+    }
+}
+
+fn proto_state(state: RenditionState) -> v1::RenditionState {
+    match state {
+        RenditionState::Pending => v1::RenditionState::Pending,
+        RenditionState::Running => v1::RenditionState::Running,
+        RenditionState::Ready => v1::RenditionState::Ready,
+        RenditionState::Failed => v1::RenditionState::Failed,
+    }
+}
+
+fn proto_reason(reason: FailureReason) -> v1::FailureReason {
+    match reason {
+        FailureReason::CorruptInput => v1::FailureReason::CorruptInput,
+        FailureReason::UnsupportedInput => v1::FailureReason::UnsupportedInput,
+        FailureReason::UnsupportedOutput => v1::FailureReason::UnsupportedOutput,
+        FailureReason::ResourceLimit => v1::FailureReason::ResourceLimit,
+        FailureReason::DecoderTimeout => v1::FailureReason::DecoderTimeout,
+        FailureReason::DecoderCrash => v1::FailureReason::DecoderCrash,
+        FailureReason::AttemptsExhausted => v1::FailureReason::AttemptsExhausted,
+        FailureReason::OriginalDamaged => v1::FailureReason::OriginalDamaged,
+    }
+}
+
+pub(crate) fn proto_user(user: &User) -> v1::User {
+    let role = match user.role {
+        Role::User => v1::Role::User,
+        Role::Admin => v1::Role::Admin,
+    };
+    v1::User { id: user.id.0, username: user.name.clone(), role: role.into(), create_time: Some(proto_time(user.created_at)) }
+}
+
+pub(crate) fn proto_image(image: Image) -> v1::Image {
+    v1::Image {
+        id: image.id.0,
+        owner_id: image.owner.0,
+        file_name: image.file_name,
+        format: proto_format(image.header.format).into(),
+        size_bytes: image.size_bytes as i64,
+        width: image.header.width as i32,
+        height: image.header.height as i32,
+        frame_count: image.header.frame_count as i32,
+        sha256: image.sha256.to_vec().into(),
+        create_time: Some(proto_time(image.created_at)),
+        renditions: image.renditions.into_iter().map(proto_rendition).collect(),
+    }
+}
+
+pub(crate) fn proto_rendition(rendition: Rendition) -> v1::Rendition {
+    let output = rendition.output.as_ref();
+    v1::Rendition {
+        id: rendition.id.0,
+        image_id: rendition.image.0,
+        format: proto_format(rendition.format).into(),
+        state: proto_state(rendition.state).into(),
+        file_name: rendition_file_name(rendition.format),
+        size_bytes: output.map_or(0, |output| output.size_bytes as i64),
+        width: output.map_or(0, |output| output.picture.width as i32),
+        height: output.map_or(0, |output| output.picture.height as i32),
+        frame_count: output.map_or(0, |output| output.picture.frame_count as i32),
+        first_frame_only: output.is_some_and(|output| output.picture.first_frame_only),
+        sha256: output.map(|output| output.sha256.to_vec().into()).unwrap_or_default(),
+        attempt_count: rendition.attempt as i32,
+        failure: rendition
+            .failure
+            .map(|failure| v1::RenditionFailure { reason: proto_reason(failure.reason).into(), message: failure.message }),
+        create_time: Some(proto_time(rendition.created_at)),
+        finish_time: rendition.finished_at.map(proto_time),
+    }
+}
+
+/// The image of a request.
+pub(crate) fn image_id(field: &'static str, value: i64) -> Result<ImageId, Refusal> {
+    id(field, value).map(ImageId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_names_and_nothing_else() {
+        assert_eq!(file_name("Cafe\u{301}.png").expect("a name"), "Caf\u{e9}.png");
+        for bad in ["", ".", "..", "../x.png", "a/b", "a\\b", "a\nb", "a\0b", "\u{85}", &"x".repeat(256)] {
+            assert!(file_name(bad).is_err(), "{bad:?}");
+        }
+        assert!(file_name(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn every_format_and_state_has_a_place_on_the_wire() {
+        for name in Format::ALL {
+            assert_eq!(format("format", proto_format(name).into()).expect("known"), Some(name));
+        }
+        assert!(format("format", 99).is_err());
+        assert_eq!(format("format", 0).expect("unset"), None);
+        let states = v1::ImageFilter { rendition_states: (1..=4).collect(), ..Default::default() };
+        assert_eq!(filter(states).expect("known").rendition_states, RenditionState::ALL);
+        assert!(filter(v1::ImageFilter { rendition_states: vec![0], ..Default::default() }).is_err());
+    }
+
+    #[test]
+    fn odd_times_are_refused_and_even_ones_survive() {
+        let at = Timestamp(-1);
+        assert_eq!(time("t", proto_time(at)).expect("a time"), at);
+        assert!(time("t", ProtoTimestamp { seconds: i64::MAX, nanos: 0 }).is_err());
+        assert!(time("t", ProtoTimestamp { seconds: 0, nanos: -1 }).is_err());
+    }
+}
