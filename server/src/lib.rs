@@ -1,1 +1,33 @@
+//! Tintype's server: gRPC services, the HTTP face, sign-in, and the wiring of the stores.
 
+mod app;
+mod auth;
+mod changes;
+mod config;
+mod core;
+mod faces;
+mod health;
+mod healthcheck;
+mod limits;
+mod rpc;
+mod status;
+mod welcome;
+mod wire;
+
+use tintype_process::{Shutdown, init_logs};
+
+pub use config::Config;
+
+/// Does what the settings say: serves until a signal ends it, or asks a server for its health.
+pub fn main(config: Config) -> anyhow::Result<()> {
+    if let Some(config::Command::Healthcheck) = config.command {
+        return healthcheck::healthcheck(config.http_addr);
+    }
+    init_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals()?;
+        app::run(config, shutdown).await
+    })
+}

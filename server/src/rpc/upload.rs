@@ -148,9 +148,9 @@ impl Upload {
             Ok(Finished { image, repeated }) => {
                 let pending = image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
                 let pending: Vec<_> = pending.map(|rendition| rendition.id).collect();
-                self.done(image, repeated).await?;
+                let told = self.done(image, repeated).await;
                 hint(&self.core.stores, &pending).await;
-                Ok(())
+                told
             }
             Err(refusal) => self.refuse_finished(refusal).await,
         }

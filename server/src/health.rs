@@ -1,0 +1,160 @@
+//! What the server says of itself: gRPC health and `/healthz`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tintype_process::Shutdown;
+use tintype_store::{StoreError, Timestamp, Worker, open::Stores};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::status::Chain;
+
+/// How often dependencies are asked, and how long they may take to answer.
+const INTERVAL: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Services that gRPC health speaks of; the empty name stands for the whole server.
+const SERVICES: [&str; 3] = ["", "tintype.v1.AuthService", "tintype.v1.ImageService"];
+
+/// How a dependency is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Ok,
+    Away(String),
+}
+
+impl Condition {
+    fn is_ok(&self) -> bool {
+        *self == Self::Ok
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Ok => "ok",
+            Self::Away(why) => why,
+        }
+    }
+}
+
+/// What the server knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    draining: bool,
+    catalog: Condition,
+    blobs: Condition,
+    jobs: Condition,
+    workers: usize,
+}
+
+impl Health {
+    /// Calls can be served: what only waits for the queue or for a worker does not count.
+    pub(crate) fn is_serving(&self) -> bool {
+        !self.draining && self.catalog.is_ok() && self.blobs.is_ok()
+    }
+
+    /// The body of `/healthz`.
+    pub(crate) fn to_json(&self) -> Value {
+        let status = match self {
+            Self { draining: true, .. } => "draining",
+            health if !health.is_serving() => "unavailable",
+            Self { jobs: Condition::Away(_), .. } | Self { workers: 0, .. } => "degraded",
+            _ => "ok",
+        };
+        json!({
+            "status": status,
+            "version": env!("CARGO_PKG_VERSION"),
+            "catalog": self.catalog.text(),
+            "blobs": self.blobs.text(),
+            "jobs": self.jobs.text(),
+            "workers": self.workers,
+        })
+    }
+}
+
+/// The latest health.
+pub(crate) type HealthReceiver = watch::Receiver<Health>;
+
+/// Looks once, then keeps looking and tells gRPC health, until the server drains.
+pub(crate) async fn watch_health(stores: Stores, reporter: HealthReporter, shutdown: &Shutdown) -> HealthReceiver {
+    let first = look(&stores).await;
+    report(&reporter, &first).await;
+    let (sender, receiver) = watch::channel(first);
+    let stop = shutdown.clone();
+    shutdown.spawn(async move {
+        loop {
+            tokio::select! {
+                () = sleep(INTERVAL) => {}
+                () = stop.draining() => break,
+            }
+            let health = look(&stores).await;
+            if health != *sender.borrow() {
+                tracing::info!(health = %health.to_json(), "health changed");
+                report(&reporter, &health).await;
+                sender.send_replace(health);
+            }
+        }
+        sender.send_modify(|health| health.draining = true);
+        let health = sender.borrow().clone();
+        report(&reporter, &health).await;
+        end_watches(reporter).await;
+    });
+    receiver
+}
+
+/// Ends the streams of `Health.Watch` after the last status: they would keep their connections open for ever.
+async fn end_watches(mut reporter: HealthReporter) {
+    for service in SERVICES {
+        reporter.clear_service_status(service).await;
+    }
+}
+
+async fn look(stores: &Stores) -> Health {
+    let workers = stores.catalog.workers(Timestamp::now().minus(Worker::ALIVE));
+    let (catalog, blobs, jobs, workers) = tokio::join!(
+        condition(stores.catalog.ping()),
+        condition(stores.blobs.ping()),
+        condition(stores.jobs.ping()),
+        timeout(PATIENCE, workers)
+    );
+    let workers = workers.map_or(0, |workers| workers.map_or(0, |workers| workers.len()));
+    Health { draining: false, catalog, blobs, jobs, workers }
+}
+
+async fn condition(ping: impl Future<Output = Result<(), StoreError>>) -> Condition {
+    match timeout(PATIENCE, ping).await {
+        Ok(Ok(())) => Condition::Ok,
+        Ok(Err(error)) => {
+            tracing::debug!(error = %Chain(&error), "a dependency is away");
+            Condition::Away(error.to_string())
+        }
+        Err(_) => Condition::Away(format!("no answer for {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn report(reporter: &HealthReporter, health: &Health) {
+    let status = if health.is_serving() { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for service in SERVICES {
+        reporter.set_service_status(service, status).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_queue_it_serves_and_says_degraded() {
+        let fine = Health { draining: false, catalog: Condition::Ok, blobs: Condition::Ok, jobs: Condition::Ok, workers: 1 };
+        assert_eq!(fine.to_json()["status"], "ok");
+        let no_queue = Health { jobs: Condition::Away("gone".to_owned()), ..fine.clone() };
+        assert!(no_queue.is_serving());
+        assert_eq!(no_queue.to_json()["status"], "degraded");
+        let no_catalog = Health { catalog: Condition::Away("gone".to_owned()), ..fine };
+        assert!(!no_catalog.is_serving());
+        assert_eq!(no_catalog.to_json()["status"], "unavailable");
+    }
+}

@@ -1,0 +1,77 @@
+//! What a starting server prints: where it is, how to sign in, and three commands to try.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use tintype_store::open::{BlobsUrl, CatalogUrl, JobsUrl, StoreConfig};
+
+use crate::auth::DEVELOPMENT_PASSWORD;
+
+/// Where the command line looks for a server by itself.
+const DEFAULT_GRPC: &str = "127.0.0.1:50051";
+/// A picture of the repository to try things with.
+const SAMPLE: &str = "docs/tintype.png";
+
+/// Where the server listens.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) tls: bool,
+}
+
+/// Prints to stdout; scripts read the two address lines.
+pub(crate) fn print(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) {
+    let scheme = if addresses.tls { "https" } else { "http" };
+    let url = |address: SocketAddr| format!("{scheme}://{address}");
+    println!("Tintype {} is ready.\n", env!("CARGO_PKG_VERSION"));
+    println!("  gRPC     {}", url(addresses.grpc));
+    println!("  HTTP     {}  (gRPC-Web, /healthz)", url(addresses.http));
+    println!("  catalog  {}", catalog(stores));
+    println!("  blobs    {}", blobs(stores));
+    println!("  jobs     {}", if stores.jobs == JobsUrl::Local { "local:" } else { "nats:" });
+    println!("  sign in  {sign_in}");
+
+    let server = if addresses.grpc.to_string() == DEFAULT_GRPC { String::new() } else { format!(" --server {}", url(addresses.grpc)) };
+    let tintype = command_line();
+    let sample = if Path::new(SAMPLE).exists() { SAMPLE } else { "FILE.png" };
+    let password = if sign_in.ends_with(DEVELOPMENT_PASSWORD) { format!("TINTYPE_PASSWORD={DEVELOPMENT_PASSWORD} ") } else { String::new() };
+    println!("\nTry, in another terminal:\n");
+    println!("  {password}{tintype} login{server}");
+    println!("  {tintype} upload {sample} --wait{server}");
+    println!("  {tintype} ls{server}\n");
+}
+
+/// How to call the command line from here: the binary beside this one, or cargo, which builds it first.
+fn command_line() -> String {
+    let beside = env::current_exe().ok().and_then(|server| Some(server.parent()?.join("tintype"))).filter(|path| path.is_file());
+    match beside {
+        Some(path) => from_here(path).display().to_string(),
+        None => "cargo run --release --quiet -p tintype-cli --".to_owned(),
+    }
+}
+
+fn from_here(path: PathBuf) -> PathBuf {
+    let here = env::current_dir().ok();
+    match here.as_deref().and_then(|here| path.strip_prefix(here).ok()) {
+        Some(relative) => Path::new(".").join(relative),
+        None => path,
+    }
+}
+
+fn catalog(stores: &StoreConfig) -> String {
+    match &stores.catalog {
+        CatalogUrl::Sqlite(path) => format!("sqlite:{}", stores.data.join(path).display()),
+        // The URL may hold a password.
+        CatalogUrl::Postgres(_) => "postgres:".to_owned(),
+    }
+}
+
+fn blobs(stores: &StoreConfig) -> String {
+    match &stores.blobs {
+        BlobsUrl::Folder(path) => format!("file:{}", stores.data.join(path).display()),
+    }
+}
