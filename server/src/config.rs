@@ -5,7 +5,10 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Parser;
 use secrecy::SecretString;
 use tintype_process::LogFormat;
-use tintype_store::{ConversionLimits, Format, ImageLimits, args::StoreArgs};
+use tintype_store::{
+    Format,
+    args::{LimitArgs, StoreArgs},
+};
 
 use crate::limits::Limits;
 
@@ -71,7 +74,7 @@ pub struct Config {
     pub(crate) log_format: LogFormat,
 
     #[command(flatten)]
-    limits: LimitArgs,
+    limits: ServerLimitArgs,
 }
 
 /// What the binary does besides serving.
@@ -83,25 +86,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
-struct LimitArgs {
-    /// Size of a file in bytes.
-    #[arg(long, env = "TINTYPE_MAX_FILE_BYTES", default_value_t = ImageLimits::default().max_file_bytes, value_name = "N")]
-    max_file_bytes: u64,
-    /// Width and height of an image in pixels.
-    #[arg(long, env = "TINTYPE_MAX_SIDE_PIXELS", default_value_t = ImageLimits::default().max_side_pixels, value_name = "N")]
-    max_side_pixels: u32,
-    /// Pixels of one frame.
-    #[arg(long, env = "TINTYPE_MAX_FRAME_PIXELS", default_value_t = ImageLimits::default().max_frame_pixels, value_name = "N")]
-    max_frame_pixels: u64,
-    /// Pixels of all frames of an image together.
-    #[arg(long, env = "TINTYPE_MAX_TOTAL_PIXELS", default_value_t = ImageLimits::default().max_total_pixels, value_name = "N")]
-    max_total_pixels: u64,
-    /// Frames of an image.
-    #[arg(long, env = "TINTYPE_MAX_FRAMES", default_value_t = ImageLimits::default().max_frames, value_name = "N")]
-    max_frames: u32,
-    /// How often the making of a rendition is begun before it counts as failed.
-    #[arg(long, env = "TINTYPE_MAX_ATTEMPTS", default_value_t = ConversionLimits::default().max_attempts, value_name = "N")]
-    max_attempts: u32,
+struct ServerLimitArgs {
+    #[command(flatten)]
+    conversion: LimitArgs,
     /// Open streams of one connection.
     #[arg(long, env = "TINTYPE_MAX_STREAMS", default_value_t = 100, value_name = "N")]
     max_streams_per_connection: u32,
@@ -135,15 +122,8 @@ impl Config {
     /// The limits in force.
     pub(crate) fn limits(&self) -> Limits {
         let limits = &self.limits;
-        let image = ImageLimits {
-            max_file_bytes: limits.max_file_bytes,
-            max_side_pixels: limits.max_side_pixels,
-            max_frame_pixels: limits.max_frame_pixels,
-            max_total_pixels: limits.max_total_pixels,
-            max_frames: limits.max_frames,
-        };
         Limits {
-            conversion: ConversionLimits { image, max_attempts: limits.max_attempts, ..ConversionLimits::default() },
+            conversion: limits.conversion.limits(),
             max_streams_per_connection: limits.max_streams_per_connection,
             stream_idle: Duration::from_secs(limits.stream_idle_secs),
             max_wait: Duration::from_secs(limits.max_wait_secs),

@@ -4,6 +4,7 @@
 //! The catalog is the truth; blobs are bytes that never change once they have a name; a job is only a hint to look at the catalog.
 #![warn(missing_docs)]
 
+pub mod args;
 pub mod blobs;
 pub mod catalog;
 #[cfg(any(test, feature = "conformance"))]
