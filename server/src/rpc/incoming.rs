@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
 use tintype_proto::v1::{ErrorReason, UploadStart};
 use tintype_store::{
-    BlobKey, Created, Image, ImageHeader, NewImage, StoredBlob, Timestamp, UserId, blobs::BlobSink, header::HeaderScanner,
+    BlobKey, Created, Format, Image, ImageHeader, NewImage, StoredBlob, Timestamp, UserId, blobs::BlobSink, header::HeaderScanner,
 };
 
 use super::upload::check_chunk;
@@ -105,8 +105,11 @@ impl Incoming {
         }
         let header = self.scanner.finish()?;
         self.core.limits.conversion.image.check(&header)?;
-        // The format is known, so the head has gone into the sink.
-        let sink = self.sink.ok_or_else(|| Refusal::new(ErrorReason::NotAnImage, "not an image: the file is empty"))?;
+        let sink = match self.sink {
+            Some(sink) => sink,
+            // A file so small that its end told its format.
+            None => open_sink(&self.core, self.owner, header.format, self.head).await?,
+        };
         let seen = sink.sha256();
         if let Some(announced) = self.announced_sha256.filter(|announced| *announced != seen) {
             let refusal = Refusal::new(ErrorReason::DigestMismatch, "sha256 of the file does not match the announced one");
@@ -123,18 +126,19 @@ impl Incoming {
         if let Some(sink) = &mut self.sink {
             return Ok(sink.write(data).await?);
         }
-        let Some(format) = self.scanner.format() else {
-            self.head.extend_from_slice(&data);
-            return Ok(());
-        };
-        let mut sink = BlobSink::create(&*self.core.stores.blobs, BlobKey::original(self.owner, format)).await?;
-        if !self.head.is_empty() {
-            sink.write(std::mem::take(&mut self.head).freeze()).await?;
+        self.head.extend_from_slice(&data);
+        if let Some(format) = self.scanner.format() {
+            let head = std::mem::take(&mut self.head);
+            self.sink = Some(open_sink(&self.core, self.owner, format, head).await?);
         }
-        sink.write(data).await?;
-        self.sink = Some(sink);
         Ok(())
     }
+}
+
+async fn open_sink(core: &SharedCore, owner: UserId, format: Format, head: BytesMut) -> Result<BlobSink, Refusal> {
+    let mut sink = BlobSink::create(&*core.stores.blobs, BlobKey::original(owner, format)).await?;
+    sink.write(head.freeze()).await?;
+    Ok(sink)
 }
 
 /// Writes the row of a durable blob. When the catalog's answer is lost, the row may be there: the blob then stays, and an orphan is a
