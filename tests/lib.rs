@@ -1,1 +1,15 @@
+//! The harness of the end-to-end tests: real servers and workers as processes, a real PostgreSQL, a real NATS server, real pictures.
+//!
+//! Nothing here sleeps: what a program says on its output, and calls that answer when something is so, tell when to go on.
+#![warn(missing_docs)]
 
+mod client;
+mod deployment;
+pub mod pictures;
+mod program;
+mod settings;
+
+pub use client::{Client, Download, Refused, Upload, sign_in};
+pub use deployment::{ADMIN_PASSWORD, Tintype};
+pub use program::Program;
+pub use settings::{corpus, required};

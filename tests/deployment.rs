@@ -1,0 +1,248 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Arc,
+};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tempfile::TempDir;
+use tintype_store::{
+    NewUser, Role, Timestamp,
+    catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
+    random_hex,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{Client, Program, required, sign_in};
+
+/// The documented development password of the user `admin`.
+pub const ADMIN_PASSWORD: &str = "Admin555";
+
+/// A whole Tintype with a data folder of its own: one process with everything in it, or a server and workers on a database and a NATS server
+/// of their own. Ends with the test.
+#[derive(Debug)]
+pub struct Tintype {
+    environment: Vec<(String, String)>,
+    cluster: Option<Cluster>,
+    /// The server; `None` after it was killed or stopped.
+    pub server: Option<Program>,
+    /// The worker processes.
+    pub workers: Vec<Program>,
+    /// Where clients find the server.
+    pub grpc_url: String,
+    /// Where browsers and health checks find it.
+    pub http_url: String,
+    // Last, so that it goes after the programs that use it.
+    data: TempDir,
+}
+
+#[derive(Debug)]
+struct Cluster {
+    catalog_url: String,
+    nats: Option<Program>,
+    nats_port: String,
+}
+
+impl Tintype {
+    /// Starts an embedded server.
+    pub async fn embedded() -> Self {
+        Self::embedded_with(&[]).await
+    }
+
+    /// Starts an embedded server with more variables.
+    pub async fn embedded_with(more: &[(&str, &str)]) -> Self {
+        let mut tintype = Self::new(more);
+        tintype.start_server().await;
+        tintype
+    }
+
+    /// Starts a server that converts nothing itself, on PostgreSQL, NATS and a shared folder, and that many workers beside it.
+    pub async fn cluster(worker_count: usize) -> Self {
+        Self::cluster_with(worker_count, &[]).await
+    }
+
+    /// Starts such a cluster with more variables for the server.
+    pub async fn cluster_with(worker_count: usize, more: &[(&str, &str)]) -> Self {
+        let mut tintype = Self::new(more);
+        let catalog_url = new_database().await;
+        tintype.set("TINTYPE_CATALOG", &catalog_url);
+        tintype.cluster = Some(Cluster { catalog_url, nats: None, nats_port: "-1".to_owned() });
+        tintype.start_nats().await;
+        tintype.start_server().await;
+        for _ in 0..worker_count {
+            tintype.start_worker();
+        }
+        tintype
+    }
+
+    fn new(more: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut tintype = Self {
+            environment: Vec::new(),
+            cluster: None,
+            server: None,
+            workers: Vec::new(),
+            grpc_url: String::new(),
+            http_url: String::new(),
+            data,
+        };
+        let folder = tintype.data.path().to_str().expect("temporary folders have plain names").to_owned();
+        tintype.set("TINTYPE_DATA", &folder);
+        tintype.set("TINTYPE_GRPC_ADDR", "127.0.0.1:0");
+        tintype.set("TINTYPE_HTTP_ADDR", "127.0.0.1:0");
+        tintype.set("TINTYPE_LOG", "info");
+        for (name, value) in more {
+            tintype.set(name, value);
+        }
+        tintype
+    }
+
+    /// Sets a variable for programs that are started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts the server, anew on the same data after it ended, and waits until it says where it listens.
+    pub async fn start_server(&mut self) {
+        let mut server = Program::own("tintype-server", &[], self.environment.iter().map(|(name, value)| (name, value)));
+        self.grpc_url = server.line(|line| announced(line, "gRPC")).await;
+        self.http_url = server.line(|line| announced(line, "HTTP")).await;
+        self.server = Some(server);
+    }
+
+    /// Starts one more worker process.
+    pub fn start_worker(&mut self) {
+        let names = ["TINTYPE_DATA", "TINTYPE_CATALOG", "TINTYPE_BLOBS", "TINTYPE_JOBS", "TINTYPE_LOG"];
+        let environment = self.environment.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        self.workers.push(Program::own("tintype-worker", &["--slots", "1"], environment.map(|(name, value)| (name, value))));
+    }
+
+    /// Starts the NATS server, anew on the same port and data after it was killed.
+    pub async fn start_nats(&mut self) {
+        let folder = self.data.path().join("nats");
+        let folder = folder.to_str().expect("temporary folders have plain names");
+        let cluster = self.cluster.as_mut().expect("only a cluster has a NATS server");
+        let arguments = ["-a", "127.0.0.1", "-p", &cluster.nats_port, "-js", "-sd", folder];
+        let mut nats = Program::start("nats-server", required("TINTYPE_NATS_SERVER"), &arguments, [("PATH", "")]);
+        let port = nats.line(|line| line.split_once("client connections on 127.0.0.1:").map(|(_, port)| port.to_owned())).await;
+        let url = format!("nats://127.0.0.1:{port}");
+        cluster.nats_port = port;
+        cluster.nats = Some(nats);
+        self.set("TINTYPE_JOBS", &url);
+    }
+
+    /// Kills the NATS server.
+    pub async fn kill_nats(&mut self) {
+        let nats = self.cluster.as_mut().and_then(|cluster| cluster.nats.take());
+        nats.expect("only a cluster has a NATS server, and it runs").kill().await;
+    }
+
+    /// Removes what a NATS server that is not running has stored.
+    pub fn forget_nats_data(&self) {
+        fs::remove_dir_all(self.data.path().join("nats")).expect("the folder can be removed");
+    }
+
+    /// Kills the server.
+    pub async fn kill_server(&mut self) {
+        self.server.take().expect("the server runs").kill().await;
+    }
+
+    /// Sends the server SIGTERM and waits for its end.
+    pub async fn stop_server(&mut self) -> ExitStatus {
+        let mut server = self.server.take().expect("the server runs");
+        server.terminate();
+        server.ended().await
+    }
+
+    /// What `/healthz` answers: the status code and the body.
+    pub async fn healthz(&self) -> (u16, String) {
+        let address = self.http_url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).await.expect("the HTTP port answers");
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("a request can be sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer comes");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        let code = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).expect("an answer has a code");
+        (code, body.to_owned())
+    }
+
+    /// A connection without a token.
+    pub async fn stranger(&self) -> Client {
+        Client::connect(&self.grpc_url).await
+    }
+
+    /// A connection of the administrator.
+    pub async fn client(&self) -> Client {
+        self.client_of("admin").await
+    }
+
+    /// A connection of a user.
+    pub async fn client_of(&self, username: &str) -> Client {
+        let mut client = self.stranger().await;
+        client.token = Some(sign_in(client.channel.clone(), username, ADMIN_PASSWORD).await.expect("the documented password works"));
+        client
+    }
+
+    /// Adds a user who has the administrator's password.
+    pub async fn add_user(&self, name: &str) {
+        let catalog = self.catalog().await;
+        let admin = catalog.user_by_name("admin").await.expect("the catalog answers").expect("the first start made the administrator");
+        let new = NewUser { name: name.to_owned(), role: Role::User, password_hash: admin.password_hash };
+        catalog.create_user(new, Timestamp::now()).await.expect("the name is free");
+    }
+
+    /// The catalog itself, beside the server.
+    pub async fn catalog(&self) -> Arc<dyn Catalog> {
+        match &self.cluster {
+            Some(cluster) => Arc::new(Postgres::connect(&cluster.catalog_url, false).await.expect("the database answers")),
+            None => Arc::new(Sqlite::open(&self.data.path().join("catalog.db")).await.expect("the file can be opened")),
+        }
+    }
+
+    /// The folder of the blobs.
+    pub fn blobs(&self) -> PathBuf {
+        self.data.path().join("blobs")
+    }
+
+    /// Every file below a folder of the blobs.
+    pub fn blob_files(&self, folder: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        collect(&self.blobs().join(folder), &mut files);
+        files
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.expect("a folder can be read").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// The URL of a line such as `gRPC  http://127.0.0.1:50051`.
+fn announced(line: &str, what: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let url = words.find(|word| *word == what).and_then(|_| words.next())?;
+    url.starts_with("http").then(|| url.to_owned())
+}
+
+/// A fresh database; it goes with the private PostgreSQL.
+async fn new_database() -> String {
+    let url = required("TINTYPE_TEST_POSTGRES");
+    let name = format!("tintype_{}", random_hex());
+    let mut connection = PgConnection::connect(&url).await.expect("the PostgreSQL of the tests answers");
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.expect("a database can be made");
+    let (server, _) = url.rsplit_once('/').expect("the URL names a database");
+    format!("{server}/{name}")
+}
