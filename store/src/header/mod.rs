@@ -29,17 +29,8 @@ use crate::{Format, ImageHeader};
 use parser::{Found, Parser, Step};
 
 /// Formats that the scanner accepts.
-pub const ACCEPTED_FORMATS: [Format; 9] = [
-    Format::Jpeg,
-    Format::Png,
-    Format::WebP,
-    Format::Gif,
-    Format::Tiff,
-    Format::Bmp,
-    Format::Ico,
-    Format::Qoi,
-    Format::Pnm,
-];
+pub const ACCEPTED_FORMATS: [Format; 9] =
+    [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp, Format::Ico, Format::Qoi, Format::Pnm];
 
 /// The first bytes of a file, from which its format is told, and the most that a parser may want at once.
 const WINDOW_BYTES: usize = 64;

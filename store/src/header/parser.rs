@@ -35,7 +35,7 @@ impl Step {
 /// What a parser has found so far.
 #[derive(Debug)]
 pub(super) struct Found {
-    format: Format,
+    pub(super) format: Format,
     size: Option<(u32, u32)>,
     frame_count: u32,
 }
