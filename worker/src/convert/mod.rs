@@ -1,0 +1,77 @@
+//! Bytes in, bytes out: no files, no clock, no queue. The same input and spec always give the same bytes.
+//!
+//! What it keeps to: the format is told by the header, never guessed again. Limits are checked before pixels are decoded. Orientation is
+//! applied and all metadata dropped. An embedded ICC profile for RGB or grey is converted to sRGB; one that cannot be used is ignored, and
+//! so are those of CMYK pictures. Transparency goes onto white where the target has none. 16 bit stay 16 bit where the target has them,
+//! else they are rounded to 8. Damaged pixels are an error, never a picture with holes.
+
+mod animation;
+mod colour;
+mod decode;
+mod encode;
+mod error;
+mod jpeg;
+mod pixels;
+mod png_out;
+
+use tintype_store::{ConversionLimits, Format, ImageHeader, Picture};
+
+pub use error::ConvertError;
+
+/// What [`convert`] reads.
+pub const INPUT_FORMATS: [Format; 9] =
+    [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp, Format::Ico, Format::Qoi, Format::Pnm];
+
+/// What [`convert`] makes.
+pub const OUTPUT_FORMATS: [Format; 6] = [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp];
+
+/// What to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// One of [`OUTPUT_FORMATS`]; WebP is lossless.
+    pub format: Format,
+    /// From 1 to 100, for JPEG alone; its chroma is sampled 4:2:0.
+    pub quality: u8,
+}
+
+impl Spec {
+    /// JPEG quality where none is asked for.
+    pub const QUALITY: u8 = 82;
+
+    /// This format with the defaults.
+    pub fn new(format: Format) -> Self {
+        Self { format, quality: Self::QUALITY }
+    }
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What is in it.
+    pub picture: Picture,
+}
+
+/// Converts a file. `header` is what its header says.
+///
+/// An animation becomes an animated PNG; every other target gets its first frame, and [`Picture::first_frame_only`] says so. So it does for
+/// the first page of a TIFF that has several. The entries of an ICO are one picture in several sizes: the largest is drawn.
+///
+/// Two copies of the decoded picture have to fit into `limits.memory_bytes`. Time is not limited here. May panic on input that makes a
+/// decoder panic: callers contain that.
+pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> Result<Converted, ConvertError> {
+    limits.image.check_size(input.len() as u64)?;
+    limits.image.check(header)?;
+    if !OUTPUT_FORMATS.contains(&spec.format) {
+        return Err(ConvertError::unsupported_output(format!("{} is not made here", spec.format)));
+    }
+    let animated = header.frame_count > 1 && matches!(header.format, Format::Gif | Format::Png | Format::WebP);
+    if animated && spec.format == Format::Png {
+        return png_out::encode_animation(animation::open(input, header, limits)?, header.frame_count);
+    }
+    let image = decode::first_frame(input, header, limits)?;
+    let first_frame_only = animated || (header.frame_count > 1 && header.format == Format::Tiff);
+    let picture = Picture { width: image.width(), height: image.height(), frame_count: 1, first_frame_only };
+    Ok(Converted { bytes: encode::encode(image, spec)?, picture })
+}

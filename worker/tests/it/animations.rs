@@ -1,0 +1,161 @@
+//! Animations: kept where the target has them, told where it has not.
+
+use std::io::Cursor;
+
+use image::{
+    AnimationDecoder, Delay, DynamicImage, Frame, ImageFormat, Rgba, RgbaImage,
+    codecs::{
+        gif::{GifEncoder, Repeat},
+        png::PngDecoder,
+    },
+};
+use tintype_store::{FailureReason, Format, Picture, header::read_header};
+
+use crate::pictures::{as_png, converted, decoded};
+
+const RED: Rgba<u8> = Rgba([255, 0, 0, 255]);
+const BLUE: Rgba<u8> = Rgba([0, 0, 255, 255]);
+
+#[test]
+fn a_gif_becomes_an_animated_png_with_its_frames_and_times() {
+    let frames = three_frames();
+    let converted = converted(&gif(&frames, Repeat::Finite(2)), Format::Png).expect("it can be converted");
+    assert_eq!(converted.picture, Picture { width: 8, height: 6, frame_count: 3, first_frame_only: false });
+    assert_eq!(read_header(&converted.bytes).expect("the result has a header").frame_count, 3);
+    let shown = frames_of(&converted.bytes);
+    assert_eq!(shown.len(), 3);
+    for (shown, made) in shown.iter().zip(&frames) {
+        assert_eq!(shown.0, made.0);
+        assert_eq!(shown.1, made.1, "milliseconds");
+    }
+}
+
+#[test]
+fn a_gif_is_played_as_often_as_browsers_play_it() {
+    let once = gif_without_repeat(&three_frames());
+    for (input, plays) in [(gif(&three_frames(), Repeat::Infinite), 0), (gif(&three_frames(), Repeat::Finite(2)), 3), (once, 1)] {
+        let png = converted(&input, Format::Png).expect("it can be converted").bytes;
+        let reader = png::Decoder::new(Cursor::new(&png)).read_info().expect("it can be decoded");
+        assert_eq!(reader.info().animation_control().expect("it is animated").num_plays, plays);
+    }
+}
+
+#[test]
+fn a_still_target_gets_the_first_frame_and_says_so() {
+    let input = gif(&three_frames(), Repeat::Infinite);
+    for format in [Format::Jpeg, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp] {
+        let converted = converted(&input, format).expect("it can be converted");
+        assert_eq!(converted.picture, Picture { width: 8, height: 6, frame_count: 1, first_frame_only: true }, "{format}");
+        assert_eq!(read_header(&converted.bytes).expect("the result has a header").frame_count, 1, "{format}");
+    }
+    let webp = converted(&input, Format::WebP).expect("it can be converted").bytes;
+    assert_eq!(decoded(&webp, ImageFormat::WebP).to_rgba8(), three_frames()[0].0);
+}
+
+#[test]
+fn a_first_frame_smaller_than_the_canvas_lies_on_nothing() {
+    let png = as_png(&gif_with_small_frame()).into_rgba8();
+    assert_eq!(png.dimensions(), (5, 4));
+    for (x, y, pixel) in png.enumerate_pixels() {
+        let inside = (1..3).contains(&x) && (2..4).contains(&y);
+        assert_eq!(pixel.0, if inside { [255, 0, 0, 255] } else { [0; 4] }, "{x}, {y}");
+    }
+}
+
+#[test]
+fn one_frame_is_a_still_picture() {
+    let converted = converted(&gif(&three_frames()[..1], Repeat::Infinite), Format::Png).expect("it can be converted");
+    assert_eq!(converted.picture, Picture { width: 8, height: 6, frame_count: 1, first_frame_only: false });
+}
+
+#[test]
+fn the_default_image_of_an_animated_png_is_not_its_first_frame() {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 2, 2);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_animated(2, 0).expect("it has frames");
+    encoder.set_sep_def_img(true).expect("it is animated");
+    let mut writer = encoder.write_header().expect("it can be encoded");
+    for colour in [Rgba([0, 255, 0, 255]), RED, BLUE] {
+        writer.write_image_data(&RgbaImage::from_pixel(2, 2, colour)).expect("it can be encoded");
+    }
+    writer.finish().expect("it can be encoded");
+    let still = converted(&bytes, Format::Bmp).expect("it can be converted");
+    assert!(still.picture.first_frame_only);
+    assert_eq!(decoded(&still.bytes, ImageFormat::Bmp).to_rgba8(), RgbaImage::from_pixel(2, 2, RED));
+    let shown = frames_of(&converted(&bytes, Format::Png).expect("it can be converted").bytes);
+    assert_eq!(shown.iter().map(|frame| *frame.0.get_pixel(1, 1)).collect::<Vec<_>>(), [RED, BLUE]);
+}
+
+#[test]
+fn frames_are_never_cut_silently() {
+    let whole = gif(&three_frames(), Repeat::Infinite);
+    let error = converted(&whole[..whole.len() - 8], Format::Png).expect_err("its last frame is cut");
+    assert_eq!(error.reason, FailureReason::CorruptInput, "{error}");
+    // Limits were checked with the number of frames in the header, so more than that are refused as well.
+    let mut header = read_header(&whole).expect("the header is good");
+    header.frame_count = 2;
+    let spec = tintype_worker::convert::Spec::new(Format::Png);
+    let error = tintype_worker::convert::convert(&whole, &header, &spec, &tintype_store::ConversionLimits::default());
+    assert_eq!(error.expect_err("it has more frames").reason, FailureReason::CorruptInput);
+}
+
+#[test]
+fn frame_limits_hold() {
+    let input = gif(&three_frames(), Repeat::Infinite);
+    let header = read_header(&input).expect("the header is good");
+    let spec = tintype_worker::convert::Spec::new(Format::Png);
+    let mut limits = tintype_store::ConversionLimits::default();
+    limits.image.max_frames = 2;
+    let error = tintype_worker::convert::convert(&input, &header, &spec, &limits).expect_err("it has too many frames");
+    assert_eq!(error.reason, FailureReason::ResourceLimit);
+    assert!(error.message.contains("max_frames"), "{error}");
+}
+
+/// A red square that moves, the last frame the same as the one before.
+fn three_frames() -> Vec<(RgbaImage, u32)> {
+    let at = |left: u32| RgbaImage::from_fn(8, 6, move |x, y| if (left..left + 3).contains(&x) && y < 3 { RED } else { BLUE });
+    vec![(at(0), 70), (at(4), 1_230), (at(4), 100_000)]
+}
+
+fn gif(frames: &[(RgbaImage, u32)], repeat: Repeat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    encoder.set_repeat(repeat).expect("it can be encoded");
+    encode_frames(&mut encoder, frames);
+    drop(encoder);
+    bytes
+}
+
+fn gif_without_repeat(frames: &[(RgbaImage, u32)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    encode_frames(&mut encoder, frames);
+    drop(encoder);
+    bytes
+}
+
+fn encode_frames(encoder: &mut GifEncoder<&mut Vec<u8>>, frames: &[(RgbaImage, u32)]) {
+    for (image, delay_ms) in frames {
+        let frame = Frame::from_parts(image.clone(), 0, 0, Delay::from_numer_denom_ms(*delay_ms, 1));
+        encoder.encode_frame(frame).expect("it can be encoded");
+    }
+}
+
+/// A canvas of 5 by 4 with one frame of 2 by 2 at 1, 2.
+fn gif_with_small_frame() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut bytes, 5, 4, &[255, 0, 0, 0, 0, 255]).expect("it can be encoded");
+    let frame = gif::Frame { left: 1, top: 2, width: 2, height: 2, buffer: vec![0; 4].into(), ..gif::Frame::default() };
+    encoder.write_frame(&frame).expect("it can be encoded");
+    drop(encoder);
+    bytes
+}
+
+/// Each frame as it is shown, and for how many milliseconds.
+fn frames_of(png: &[u8]) -> Vec<(RgbaImage, u32)> {
+    let decoder = PngDecoder::new(Cursor::new(png)).and_then(PngDecoder::apng).expect("it is an animated PNG");
+    let frames = decoder.into_frames().collect_frames().expect("every frame can be decoded");
+    let in_ms = |frame: &Frame| frame.delay().numer_denom_ms().0 / frame.delay().numer_denom_ms().1;
+    frames.into_iter().map(|frame| (DynamicImage::ImageRgba8(frame.buffer().clone()).into_rgba8(), in_ms(&frame))).collect()
+}

@@ -1,0 +1,219 @@
+//! Still pictures: what comes out is what people saw.
+
+use image::{ColorType, DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
+use moxcms::{ColorProfile, Layout, TransformOptions};
+use tintype_store::{ConversionLimits, FailureReason, Format, Picture, header::read_header};
+use tintype_worker::convert::{OUTPUT_FORMATS, Spec, convert};
+
+use crate::pictures::{as_jpeg, as_png, converted, decoded, encoded, gradient, largest_difference, png_with_orientation, png_with_profile};
+
+#[test]
+fn orientation_is_applied_and_invalid_values_mean_upright() {
+    let stored = gradient(5, 3);
+    let (right, bottom) = (stored.width() - 1, stored.height() - 1);
+    for orientation in 0..=9 {
+        let shown = as_png(&png_with_orientation(&stored, orientation));
+        let size = if (5..=8).contains(&orientation) { (3, 5) } else { (5, 3) };
+        assert_eq!((shown.width(), shown.height()), size, "orientation {orientation}");
+        for (x, y, pixel) in shown.to_rgb8().enumerate_pixels() {
+            let (from_x, from_y) = match orientation {
+                2 => (right - x, y),
+                3 => (right - x, bottom - y),
+                4 => (x, bottom - y),
+                5 => (y, x),
+                6 => (y, bottom - x),
+                7 => (right - y, bottom - x),
+                8 => (right - y, x),
+                _ => (x, y),
+            };
+            assert_eq!(pixel, stored.to_rgb8().get_pixel(from_x, from_y), "orientation {orientation} at {x}, {y}");
+        }
+    }
+}
+
+#[test]
+fn a_turned_picture_reports_the_size_that_people_see() {
+    let picture = converted(&png_with_orientation(&gradient(5, 3), 6), Format::Jpeg).expect("it can be converted").picture;
+    assert_eq!(picture, Picture { width: 3, height: 5, frame_count: 1, first_frame_only: false });
+}
+
+#[test]
+fn what_is_transparent_is_white_in_a_jpeg() {
+    let half_black = DynamicImage::ImageRgba8(ImageBuffer::from_pixel(16, 16, Rgba([0, 0, 0, 128])));
+    let gone = DynamicImage::ImageRgba8(ImageBuffer::from_pixel(16, 16, Rgba([255, 0, 0, 0])));
+    assert_eq!(as_jpeg(&encoded(&half_black, ImageFormat::Png)).to_rgb8().get_pixel(8, 8), &Rgb([127; 3]));
+    assert_eq!(as_jpeg(&encoded(&gone, ImageFormat::Png)).to_rgb8().get_pixel(8, 8), &Rgb([255; 3]));
+}
+
+#[test]
+fn transparency_is_kept_where_the_target_has_it() {
+    let image = DynamicImage::ImageRgba8(ImageBuffer::from_fn(9, 7, |x, y| Rgba([x as u8, y as u8, 200, (x * 20) as u8])));
+    assert_eq!(as_png(&encoded(&image, ImageFormat::WebP)), image);
+    for (format, read) in [(Format::WebP, ImageFormat::WebP), (Format::Tiff, ImageFormat::Tiff), (Format::Bmp, ImageFormat::Bmp)] {
+        let bytes = converted(&encoded(&image, ImageFormat::Png), format).expect("it can be converted").bytes;
+        assert_eq!(decoded(&bytes, read), image, "{format}");
+    }
+}
+
+#[test]
+fn a_gif_is_opaque_from_half_on() {
+    let image = DynamicImage::ImageRgba8(ImageBuffer::from_fn(2, 1, |x, _| Rgba([0, 0, 0, 127 + x as u8])));
+    let bytes = converted(&encoded(&image, ImageFormat::Png), Format::Gif).expect("it can be converted").bytes;
+    let gif = decoded(&bytes, ImageFormat::Gif).into_rgba8();
+    assert_eq!((gif.get_pixel(0, 0).0[3], gif.get_pixel(1, 0).0), (0, [127, 127, 127, 255]));
+}
+
+#[test]
+fn sixteen_bit_stay_where_the_target_has_them() {
+    let image = DynamicImage::ImageRgb16(ImageBuffer::from_fn(64, 48, |x, y| Rgb([(x * 1023) as u16, (y * 1365) as u16, 4_321])));
+    assert_eq!(as_png(&encoded(&image, ImageFormat::Tiff)), image);
+    let tiff = converted(&encoded(&image, ImageFormat::Png), Format::Tiff).expect("it can be converted").bytes;
+    assert_eq!(decoded(&tiff, ImageFormat::Tiff), image);
+    let bmp = converted(&encoded(&image, ImageFormat::Png), Format::Bmp).expect("it can be converted").bytes;
+    for (from, to) in image.as_rgb16().expect("made so").iter().zip(decoded(&bmp, ImageFormat::Bmp).to_rgb8().iter()) {
+        assert_eq!(*to, (f64::from(*from) / 257.0).round() as u8);
+    }
+}
+
+#[test]
+fn grey_stays_grey() {
+    let grey = DynamicImage::ImageLuma8(ImageBuffer::from_fn(32, 32, |x, y| Luma([(x * 4 + y) as u8])));
+    let png = encoded(&grey, ImageFormat::Png);
+    assert_eq!(as_jpeg(&png).color(), ColorType::L8);
+    assert_eq!(as_png(&encoded(&grey, ImageFormat::Bmp)).to_luma8().as_raw(), grey.as_bytes());
+    let jpeg = converted(&png, Format::Jpeg).expect("it can be converted").bytes;
+    assert_eq!(as_png(&jpeg).color(), ColorType::L8);
+}
+
+#[test]
+fn palettes_and_few_bits_become_whole_samples() {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 4, 1);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Two);
+    encoder.set_palette(vec![0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255]);
+    encoder.set_trns(vec![255, 255, 255, 100]);
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&[0b00_01_10_11])).expect("it can be encoded");
+    let expected = vec![0, 0, 0, 255, 255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 100];
+    assert_eq!(as_png(&bytes).into_rgba8().into_raw(), expected);
+
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 4, 1);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Four);
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&[0x0F, 0x53])).expect("it can be encoded");
+    assert_eq!(as_png(&bytes), DynamicImage::ImageLuma8(ImageBuffer::from_raw(4, 1, vec![0, 255, 85, 51]).expect("4 pixels")));
+}
+
+#[test]
+fn an_embedded_profile_is_converted_to_srgb_in_both_depths() {
+    let profile = ColorProfile::new_display_p3();
+    let encoded_profile = profile.encode().expect("a built-in profile can be encoded");
+    let p3 = DynamicImage::ImageRgb8(ImageBuffer::from_fn(32, 32, |x, y| Rgb([(60 + x * 3) as u8, (90 + y * 2) as u8, 100])));
+    let mut expected = vec![0; p3.as_bytes().len()];
+    profile
+        .create_transform_8bit(Layout::Rgb, &ColorProfile::new_srgb(), Layout::Rgb, TransformOptions::default())
+        .and_then(|transform| transform.transform(p3.as_bytes(), &mut expected))
+        .expect("built-in profiles can be converted");
+    let expected = DynamicImage::ImageRgb8(ImageBuffer::from_raw(32, 32, expected).expect("as many pixels"));
+    assert!(largest_difference(&expected, &p3) > 10, "the two spaces must differ for this test to say anything");
+    assert!(largest_difference(&as_png(&png_with_profile(&p3, encoded_profile.clone())), &expected) <= 1);
+    let deep = DynamicImage::ImageRgb16(p3.to_rgb16());
+    let converted = as_png(&png_with_profile(&deep, encoded_profile));
+    assert_eq!(converted.color(), ColorType::Rgb16);
+    assert!(largest_difference(&converted, &expected) <= 1);
+}
+
+#[test]
+fn a_grey_profile_is_converted_and_stays_grey() {
+    let profile = ColorProfile::new_gray_with_gamma(1.0).encode().expect("a built-in profile can be encoded");
+    let linear = DynamicImage::ImageLuma8(ImageBuffer::from_fn(256, 1, |x, _| Luma([x as u8])));
+    let shown = as_png(&png_with_profile(&linear, profile));
+    assert_eq!(shown.color(), ColorType::L8);
+    for (x, _, pixel) in shown.to_luma8().enumerate_pixels().skip(2) {
+        let light = f64::from(x) / 255.0;
+        let srgb = if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
+        assert!((f64::from(pixel.0[0]) - srgb * 255.0).abs() <= 1.5, "{x} became {}, not {}", pixel.0[0], srgb * 255.0);
+    }
+}
+
+#[test]
+fn profiles_that_say_nothing_new_change_no_pixel() {
+    let image = gradient(40, 30);
+    let srgb = ColorProfile::new_srgb().encode().expect("a built-in profile can be encoded");
+    let grey = ColorProfile::new_gray_with_gamma(1.0).encode().expect("a built-in profile can be encoded");
+    for (what, profile) in [("sRGB", srgb.clone()), ("broken", srgb[..200].to_vec()), ("of other colours", grey)] {
+        assert_eq!(as_png(&png_with_profile(&image, profile)), image, "{what}");
+    }
+}
+
+#[test]
+fn every_output_format_comes_from_every_depth_and_colour() {
+    let rgba16 = DynamicImage::ImageRgba16(ImageBuffer::from_fn(20, 10, |x, y| Rgba([(x * 3000) as u16, (y * 6000) as u16, 999, 50_000])));
+    let kinds = [
+        gradient(20, 10),
+        DynamicImage::ImageRgba16(rgba16.to_rgba16()),
+        DynamicImage::ImageRgb16(rgba16.to_rgb16()),
+        DynamicImage::ImageRgba8(rgba16.to_rgba8()),
+        DynamicImage::ImageLuma8(rgba16.to_luma8()),
+        DynamicImage::ImageLuma16(rgba16.to_luma16()),
+        DynamicImage::ImageLumaA8(rgba16.to_luma_alpha8()),
+        DynamicImage::ImageLumaA16(rgba16.to_luma_alpha16()),
+    ];
+    for image in &kinds {
+        let png = encoded(image, ImageFormat::Png);
+        for format in OUTPUT_FORMATS {
+            let converted = converted(&png, format).unwrap_or_else(|error| panic!("{:?} to {format}: {error}", image.color()));
+            let header = read_header(&converted.bytes).expect("the result has a header");
+            assert_eq!((header.format, header.width, header.height), (format, 20, 10), "{:?} to {format}", image.color());
+        }
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let png = encoded(&gradient(120, 90), ImageFormat::Png);
+    for format in OUTPUT_FORMATS {
+        assert_eq!(converted(&png, format), converted(&png, format), "{format}");
+    }
+}
+
+#[test]
+fn limits_are_checked_before_pixels_are_decoded() {
+    // The pixels behind the header are missing: whoever decoded them would say so instead.
+    let png = &encoded(&gradient(300, 200), ImageFormat::Png)[..60];
+    let header = read_header(png).expect("the header is whole");
+    let reason = |limits: &ConversionLimits| convert(png, &header, &Spec::new(Format::Jpeg), limits).expect_err("it is too large").reason;
+    let mut limits = ConversionLimits::default();
+    assert_eq!(reason(&limits), FailureReason::CorruptInput);
+    limits.image.max_frame_pixels = 59_999;
+    assert_eq!(reason(&limits), FailureReason::ResourceLimit);
+    limits = ConversionLimits { memory_bytes: 300 * 200 * 3 * 2 - 1, ..ConversionLimits::default() };
+    assert_eq!(reason(&limits), FailureReason::ResourceLimit);
+}
+
+#[test]
+fn limits_hold_for_what_the_decoder_finds_whatever_the_header_was_said_to_be() {
+    let png = encoded(&gradient(300, 200), ImageFormat::Png);
+    let jpeg = encoded(&gradient(300, 200), ImageFormat::Jpeg);
+    let mut limits = ConversionLimits::default();
+    limits.image.max_side_pixels = 250;
+    for input in [png, jpeg] {
+        let mut header = read_header(&input).expect("the header is good");
+        (header.width, header.height) = (1, 1);
+        let error = convert(&input, &header, &Spec::new(Format::Bmp), &limits).expect_err("it is too large");
+        assert_eq!(error.reason, FailureReason::ResourceLimit, "{error}");
+    }
+}
+
+#[test]
+fn a_picture_that_the_target_cannot_hold_is_refused() {
+    let wide = encoded(&DynamicImage::ImageLuma8(ImageBuffer::new(16_384, 1)), ImageFormat::Png);
+    let header = read_header(&wide).expect("the header is good");
+    let mut limits = ConversionLimits::default();
+    limits.image.max_side_pixels = 20_000;
+    let error = convert(&wide, &header, &Spec::new(Format::WebP), &limits).expect_err("it is too wide for WebP");
+    assert_eq!(error.reason, FailureReason::UnsupportedOutput);
+    assert!(error.message.contains("16383"), "{error}");
+    assert!(convert(&wide, &header, &Spec::new(Format::Jpeg), &limits).is_ok());
+}

@@ -1,0 +1,7 @@
+//! What the converter promises, through its public face.
+
+mod animations;
+mod conversions;
+mod corpus;
+mod damage;
+mod pictures;
