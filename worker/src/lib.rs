@@ -1,1 +1,15 @@
+//! Tintype's converter: claims renditions, makes them, stores them.
+//!
+//! [`run`] is the loop around the catalog, the blobs and the queue. [`convert`] is what it calls for the pictures: bytes in, bytes out.
+#![warn(missing_docs)]
 
+mod backoff;
+mod config;
+pub mod convert;
+mod heartbeat;
+mod job;
+mod making;
+mod run;
+
+pub use config::{Settings, WorkerConfig};
+pub use run::run;

@@ -1,1 +1,39 @@
-fn main() {}
+//! `tintype-worker`: reads the settings, works, and says why it ended.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use tintype_process::{Shutdown, init_logs};
+use tintype_store::open::{Opener, Stores};
+use tintype_worker::{Settings, run};
+
+fn main() -> ExitCode {
+    match work(&Settings::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tintype-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(settings: &Settings) -> anyhow::Result<()> {
+    init_logs(settings.log_format, &settings.log).map_err(anyhow::Error::msg)?;
+    let config = settings.stores.config()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let worked = runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals()?;
+        let stores = tokio::select! {
+            opened = Stores::open(&config, Opener::Worker) => opened.context("cannot open the stores")?,
+            () = shutdown.draining() => return Ok(()),
+        };
+        shutdown.spawn(run(stores, settings.worker(), shutdown.clone()));
+        shutdown.drained(Duration::from_secs(settings.grace_secs)).await;
+        Ok(())
+    });
+    // A conversion that does not end must not keep the process.
+    runtime.shutdown_background();
+    worked
+}

@@ -1,0 +1,244 @@
+//! One hint, from the claim to the answer.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use tintype_process::Shutdown;
+use tintype_store::{
+    BlobKey, Claim, Commit, ConversionLimits, Failure, FailureReason, ImageHeader, Job, Kind, StoreError, Timestamp, jobs::Delivery,
+    open::Stores,
+};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::{
+    WorkerConfig,
+    backoff::{Failures, delay_after},
+    convert::{ConvertError, Converted, Spec},
+    making::Made,
+};
+
+/// What converts: [`convert`](crate::convert::convert), or something that behaves like it.
+pub(crate) type Engine = fn(&[u8], &ImageHeader, &Spec, &ConversionLimits) -> Result<Converted, ConvertError>;
+
+/// Attempts after a failure that may have come from outside the image: memory or time that others took.
+const ATTEMPTS_AFTER_A_CRASH: u32 = 2;
+
+/// What all jobs of a worker share.
+pub(crate) struct Workplace {
+    pub(crate) worker_id: String,
+    pub(crate) stores: Stores,
+    pub(crate) config: WorkerConfig,
+    pub(crate) engine: Engine,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) outages: Failures,
+}
+
+/// Why there is no result.
+pub(crate) enum JobError {
+    /// It has nothing to do with the image, so the attempt does not count: a store is away.
+    GiveBack(StoreError),
+    /// The worker stops at once.
+    Stopping,
+    /// The attempt counts; whether another one follows depends on the reason.
+    Failed(Failure),
+    /// Somebody else holds the rendition, or the image is deleted: the result is nobody's.
+    LeaseLost,
+}
+
+impl JobError {
+    pub(crate) fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self::Failed(Failure { reason, message: message.into() })
+    }
+}
+
+impl From<ConvertError> for JobError {
+    fn from(error: ConvertError) -> Self {
+        Self::failed(error.reason, error.message)
+    }
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            Kind::Unavailable | Kind::Full | Kind::Conflict => Self::GiveBack(error),
+            Kind::Corrupt => Self::failed(FailureReason::OriginalDamaged, "the stored original is missing or damaged"),
+            Kind::Internal | Kind::Misconfigured | Kind::AlreadyExists => {
+                warn!(error = &error as &dyn Error, "a store has a defect");
+                Self::failed(FailureReason::AttemptsExhausted, "every attempt ended with an error of the service")
+            }
+        }
+    }
+}
+
+/// What the queue is told.
+enum Answer {
+    Ack,
+    Retry(Duration),
+    /// Nothing, because the catalog could not be told either: the lease runs out, and the sweeper sends the hint again.
+    Silence,
+}
+
+impl Workplace {
+    /// Does what a hint asks for and answers it. The slot is free again when this and the conversion have ended.
+    pub(crate) async fn follow(&self, delivery: Box<dyn Delivery>, slot: OwnedSemaphorePermit) {
+        let id = delivery.rendition();
+        let claim = self.stores.catalog.claim(id, &self.worker_id, self.config.lease, Timestamp::now()).await;
+        let answer = match claim {
+            Ok(Claim::Granted(job)) => {
+                let span = info_span!("job", rendition.id = %id, image.id = %job.image, job.attempt = job.attempt);
+                self.perform(&job, &*delivery, slot).instrument(span).await
+            }
+            Ok(Claim::NotBefore(at)) => Answer::Retry(at.since(Timestamp::now())),
+            Ok(Claim::Nothing) => Answer::Ack,
+            Err(error) => {
+                warn!(rendition.id = %id, error = &error as &dyn Error, "rendition {id} could not be claimed");
+                Answer::Retry(self.outages.another())
+            }
+        };
+        let heard = match answer {
+            Answer::Ack => delivery.ack().await,
+            Answer::Retry(delay) => delivery.retry(delay).await,
+            Answer::Silence => Ok(()),
+        };
+        if let Err(error) = heard {
+            // It is only a hint: what comes of a second one is decided by the catalog.
+            debug!(rendition.id = %id, error = &error as &dyn Error, "the queue did not take an answer");
+        }
+    }
+
+    async fn perform(&self, job: &Job, delivery: &dyn Delivery, slot: OwnedSemaphorePermit) -> Answer {
+        let begun = Instant::now();
+        let made = tokio::select! {
+            made = self.make(job, Arc::new(slot)) => made,
+            () = self.until_lease_is_lost(job, delivery) => Err(JobError::LeaseLost),
+            () = self.shutdown.stopping_at_once() => Err(JobError::Stopping),
+        };
+        // From here on nothing is cut off in the middle, or nobody would know what became of the blob. It takes moments.
+        match made {
+            Ok(made) => self.commit(job, made, begun).await,
+            Err(error) => self.end(job, error).await,
+        }
+    }
+
+    /// Makes the blob visible, then the row: in this order, so that no row is ever without its blob.
+    async fn commit(&self, job: &Job, made: Made, begun: Instant) -> Answer {
+        let key = made.key.clone();
+        let error = match self.try_commit(job, made, begun).await {
+            Ok(()) => {
+                self.outages.none();
+                return Answer::Ack;
+            }
+            Err(error) => error,
+        };
+        let answer = self.end(job, error).await;
+        // After silence the commit may still be on its way.
+        if !matches!(answer, Answer::Silence) {
+            self.discard_unless_recorded(&key).await;
+        }
+        answer
+    }
+
+    async fn try_commit(&self, job: &Job, made: Made, begun: Instant) -> Result<(), JobError> {
+        let Made { sink, picture, .. } = made;
+        let blob = sink.publish().await?;
+        match self.stores.catalog.complete(job, &blob, picture, Timestamp::now()).await? {
+            Commit::Done => {
+                let (size_bytes, duration_ms) = (blob.digest.size_bytes, begun.elapsed().as_millis());
+                info!(size_bytes, duration_ms, "made rendition {} of image {} ({})", job.rendition, job.image, job.format);
+                Ok(())
+            }
+            Commit::LeaseLost => Err(JobError::LeaseLost),
+        }
+    }
+
+    /// Tells the catalog that there is no result.
+    async fn end(&self, job: &Job, error: JobError) -> Answer {
+        match error {
+            JobError::LeaseLost => {
+                info!("rendition {} was given to somebody else or is deleted", job.rendition);
+                Answer::Ack
+            }
+            JobError::Stopping => self.release(job, Duration::ZERO, true).await,
+            JobError::GiveBack(error) => {
+                let delay = self.outages.another();
+                warn!(error = &error as &dyn Error, delay_ms = delay.as_millis(), "gave rendition {} back", job.rendition);
+                self.release(job, delay, true).await
+            }
+            JobError::Failed(failure) if job.attempt < self.attempts_allowed(failure.reason) => {
+                let Failure { reason, message } = failure;
+                warn!(reason = reason.name(), "attempt {} at rendition {} failed: {message}", job.attempt, job.rendition);
+                self.release(job, delay_after(job.attempt), false).await
+            }
+            JobError::Failed(failure) => {
+                let Failure { reason, message } = &failure;
+                info!(reason = reason.name(), "rendition {} of image {} cannot be made: {message}", job.rendition, job.image);
+                self.told(self.stores.catalog.fail(job, &failure, Timestamp::now()).await, Answer::Ack)
+            }
+        }
+    }
+
+    async fn release(&self, job: &Job, delay: Duration, uncounted: bool) -> Answer {
+        let now = Timestamp::now();
+        self.told(self.stores.catalog.release(job, now.plus(delay), uncounted, now).await, Answer::Retry(delay))
+    }
+
+    fn told(&self, commit: Result<Commit, StoreError>, done: Answer) -> Answer {
+        match commit {
+            Ok(Commit::Done) => done,
+            Ok(Commit::LeaseLost) => Answer::Ack,
+            Err(error) => {
+                self.outages.another();
+                warn!(error = &error as &dyn Error, "the catalog could not be told; its sweeper will find the rendition");
+                Answer::Silence
+            }
+        }
+    }
+
+    /// Removes a blob of which the catalog knows nothing. It is asked, because an answer to a commit can get lost.
+    async fn discard_unless_recorded(&self, key: &BlobKey) {
+        let discarded = match self.stores.catalog.blob(key).await {
+            Ok(Some(_)) => return,
+            Ok(None) => self.stores.blobs.delete(key).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = discarded {
+            warn!(blob.key = %key, error = &error as &dyn Error, "blob {key} belongs to nothing and could not be removed");
+        }
+    }
+
+    /// Renews the lease and tells the queue that the work goes on. Returns when the lease is lost.
+    async fn until_lease_is_lost(&self, job: &Job, delivery: &dyn Delivery) {
+        let shortest = self.stores.jobs.ack_wait().map_or(self.config.lease, |ack_wait| ack_wait.min(self.config.lease));
+        let every = shortest / 3;
+        let mut ticks = interval_at(Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let until = Timestamp::now().plus(self.config.lease);
+            match tokio::join!(self.stores.catalog.renew(job, until), delivery.in_progress()) {
+                (Ok(Commit::LeaseLost), _) => return,
+                // Whether the lease outlived an outage is decided when the result is committed.
+                (Err(error), _) => debug!(error = &error as &dyn Error, "the lease could not be renewed"),
+                (Ok(Commit::Done), Err(error)) => debug!(error = &error as &dyn Error, "the queue could not be told of progress"),
+                (Ok(Commit::Done), Ok(())) => {}
+            }
+        }
+    }
+
+    fn attempts_allowed(&self, reason: FailureReason) -> u32 {
+        let max_attempts = self.config.limits.max_attempts;
+        match reason {
+            FailureReason::DecoderCrash | FailureReason::DecoderTimeout | FailureReason::ResourceLimit => {
+                ATTEMPTS_AFTER_A_CRASH.min(max_attempts)
+            }
+            FailureReason::AttemptsExhausted => max_attempts,
+            FailureReason::CorruptInput
+            | FailureReason::UnsupportedInput
+            | FailureReason::UnsupportedOutput
+            | FailureReason::OriginalDamaged => 1,
+        }
+    }
+}
