@@ -152,7 +152,9 @@ async fn admit_admin(config: &Config, catalog: &dyn Catalog, passwords: &Passwor
         let hash = admin.map(|admin| admin.password_hash);
         let development = hash.is_some() && passwords.verify(DEVELOPMENT_PASSWORD.to_owned(), hash).await.map_err(refused)?;
         if development && public {
-            bail!("refusing to serve a public address while the password of {ADMIN} is the development password; set TINTYPE_DEV=1 to allow it");
+            bail!(
+                "refusing to serve a public address while the password of {ADMIN} is the development password; set TINTYPE_DEV=1 to allow it"
+            );
         }
         return Ok(if development { format!("{ADMIN} / {DEVELOPMENT_PASSWORD}") } else { format!("{ADMIN}, with the password you chose") });
     }

@@ -17,7 +17,7 @@ use tintype_proto::{
 };
 use tonic::{
     Code, Status,
-    service::{LayerExt as _, Routes},
+    service::Routes,
     transport::{Identity, Server, ServerTlsConfig},
 };
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};

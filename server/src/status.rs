@@ -2,13 +2,16 @@
 
 use std::{collections::HashMap, error::Error, fmt, time::Duration};
 
+use prost::Message as _;
 use tintype_proto::v1::ErrorReason;
-use tintype_store::{FailureReason, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, header::HeaderError, random_hex};
+use tintype_store::{Failure, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, header::HeaderError, random_hex};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{ErrorDetails, StatusExt, pb};
 
 /// Domain of every `ErrorInfo`.
 const DOMAIN: &str = "tintype";
+/// Metadata that becomes a `RequestInfo` too.
+const REQUEST_ID: &str = "request_id";
 /// When to ask again for a rendition that is being made.
 const RETRY_PENDING: Duration = Duration::from_millis(500);
 /// When to try again what an absent dependency or a drain refused.
@@ -16,7 +19,10 @@ const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// Why a call, or one file of it, is refused. The code follows from the reason.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct Refusal(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     reason: ErrorReason,
     message: String,
     field: Option<&'static str>,
@@ -27,83 +33,77 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: None, resource: None, retry_after: None, metadata: Vec::new() }
+        let message = message.into();
+        Self(Box::new(Parts { reason, message, field: None, resource: None, retry_after: None, metadata: Vec::new() }))
     }
 
     /// A field of the request has a value that is not allowed. The message begins with the field's name.
     pub(crate) fn field(field: &'static str, problem: impl fmt::Display) -> Self {
-        Self { field: Some(field), ..Self::new(ErrorReason::InvalidField, format!("{field} {problem}")) }
+        let mut refusal = Self::new(ErrorReason::InvalidField, format!("{field} {problem}"));
+        refusal.0.field = Some(field);
+        refusal
     }
 
     pub(crate) fn image_not_found(id: ImageId) -> Self {
-        Self {
-            resource: Some(("tintype.v1.Image", id.to_string())),
-            ..Self::new(ErrorReason::ImageNotFound, format!("image {id} was not found"))
-        }
+        Self::new(ErrorReason::ImageNotFound, format!("image {id} was not found")).about("tintype.v1.Image", id.to_string())
     }
 
     pub(crate) fn rendition_not_found(id: RenditionId) -> Self {
-        Self {
-            resource: Some(("tintype.v1.Rendition", id.to_string())),
-            ..Self::new(ErrorReason::RenditionNotFound, format!("rendition {id} was not found"))
-        }
+        let message = format!("rendition {id} was not found");
+        Self::new(ErrorReason::RenditionNotFound, message).about("tintype.v1.Rendition", id.to_string())
     }
 
     /// The image is there, but this format of it was never asked for.
     pub(crate) fn no_such_rendition(image: ImageId, format: Format) -> Self {
-        Self {
-            resource: Some(("tintype.v1.Rendition", format!("{image}/{format}"))),
-            ..Self::new(ErrorReason::RenditionNotFound, format!("image {image} has no {format} rendition"))
-        }
+        let message = format!("image {image} has no {format} rendition");
+        Self::new(ErrorReason::RenditionNotFound, message).about("tintype.v1.Rendition", format!("{image}/{format}"))
     }
 
     pub(crate) fn rendition_pending(image: ImageId, format: Format) -> Self {
-        Self {
-            retry_after: Some(RETRY_PENDING),
-            ..Self::new(ErrorReason::RenditionPending, format!("the {format} rendition of image {image} is not ready yet"))
-        }
+        let message = format!("the {format} rendition of image {image} is not ready yet");
+        Self::new(ErrorReason::RenditionPending, message).retry_after(RETRY_PENDING)
     }
 
-    pub(crate) fn rendition_failed(image: ImageId, format: Format, cause: FailureReason, message: &str) -> Self {
-        let text = format!("the {format} rendition of image {image} failed: {}: {message}", cause.name());
-        Self { metadata: vec![("cause", cause.name().to_owned())], ..Self::new(ErrorReason::RenditionFailed, text) }
-    }
-
-    pub(crate) fn damaged(message: impl Into<String>) -> Self {
-        Self::new(ErrorReason::StoredBytesCorrupt, message)
+    pub(crate) fn rendition_failed(image: ImageId, format: Format, failure: &Failure) -> Self {
+        let cause = failure.reason.name();
+        let message = format!("the {format} rendition of image {image} failed: {cause}: {}", failure.message);
+        Self::new(ErrorReason::RenditionFailed, message).with("cause", cause)
     }
 
     pub(crate) fn draining() -> Self {
-        Self { retry_after: Some(RETRY_UNAVAILABLE), ..Self::new(ErrorReason::Draining, "the server is draining") }
+        Self::new(ErrorReason::Draining, "the server is draining").retry_after(RETRY_UNAVAILABLE)
     }
 
     /// A defect of ours: the log gets the cause, the client an id to find it by.
     pub(crate) fn internal(cause: &dyn Error) -> Self {
         let request_id = random_hex();
         tracing::error!(request.id = %request_id, error = %Chain(cause), "internal error");
-        Self { metadata: vec![("request_id", request_id)], ..Self::new(ErrorReason::Internal, "internal error") }
+        Self::new(ErrorReason::Internal, "internal error").with(REQUEST_ID, request_id)
     }
 
+    /// Adds metadata to the `ErrorInfo`.
     #[must_use]
-    pub(crate) fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.metadata.push((key, value.to_string()));
+    pub(crate) fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.metadata.push((key, format!("{value}")));
         self
     }
 
+    /// Adds `RetryInfo`.
     #[must_use]
     pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
-        self.retry_after = Some(delay);
+        self.0.retry_after = Some(delay);
+        self
+    }
+
+    fn about(mut self, kind: &'static str, name: String) -> Self {
+        self.0.resource = Some((kind, name));
         self
     }
 
     /// The same as a message for the `failed` of an upload.
-    pub(crate) fn into_proto(self) -> tonic_types::pb::Status {
-        let status = Status::from(self);
-        tonic_types::pb::Status {
-            code: status.code() as i32,
-            message: status.message().to_owned(),
-            details: status.get_error_details_vec().into_iter().map(Into::into).collect(),
-        }
+    pub(crate) fn into_proto(self) -> pb::Status {
+        // The details of a status are the same message, encoded.
+        pb::Status::decode(Status::from(self).details()).expect("what was encoded just now can be decoded")
     }
 }
 
@@ -134,11 +134,11 @@ fn code(reason: ErrorReason) -> Code {
 }
 
 impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
+    fn from(Refusal(refusal): Refusal) -> Self {
         let reason = refusal.reason.as_str_name().trim_start_matches("ERROR_REASON_");
         let mut details = ErrorDetails::new();
         if refusal.reason == ErrorReason::Internal {
-            let request_id = refusal.metadata.first().map(|(_, id)| id.as_str()).unwrap_or_default();
+            let request_id = refusal.metadata.iter().find(|(key, _)| *key == REQUEST_ID).map_or("", |(_, id)| id);
             details.set_request_info(request_id, "");
         }
         let metadata: HashMap<_, _> = refusal.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();

@@ -38,7 +38,8 @@ pub(crate) fn print(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) 
     let server = if addresses.grpc.to_string() == DEFAULT_GRPC { String::new() } else { format!(" --server {}", url(addresses.grpc)) };
     let tintype = command_line();
     let sample = if Path::new(SAMPLE).exists() { SAMPLE } else { "FILE.png" };
-    let password = if sign_in.ends_with(DEVELOPMENT_PASSWORD) { format!("TINTYPE_PASSWORD={DEVELOPMENT_PASSWORD} ") } else { String::new() };
+    let password =
+        if sign_in.ends_with(DEVELOPMENT_PASSWORD) { format!("TINTYPE_PASSWORD={DEVELOPMENT_PASSWORD} ") } else { String::new() };
     println!("\nTry, in another terminal:\n");
     println!("  {password}{tintype} login{server}");
     println!("  {tintype} upload {sample} --wait{server}");

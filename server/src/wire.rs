@@ -2,7 +2,9 @@
 
 use prost_types::Timestamp as ProtoTimestamp;
 use tintype_proto::v1;
-use tintype_store::{FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Timestamp, User, rendition_file_name};
+use tintype_store::{
+    FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Timestamp, User, rendition_file_name,
+};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{limits::Limits, status::Refusal};

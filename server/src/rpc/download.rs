@@ -142,9 +142,7 @@ fn found(image: &Image, rendition: &Rendition) -> Result<Found, Refusal> {
             blob: output.blob.clone(),
             size_bytes: output.size_bytes,
         }))),
-        (RenditionState::Failed, _, Some(failure)) => {
-            Err(Refusal::rendition_failed(image.id, rendition.format, failure.reason, &failure.message))
-        }
+        (RenditionState::Failed, _, Some(failure)) => Err(Refusal::rendition_failed(image.id, rendition.format, failure)),
         _ => Ok(Found::Pending(image.id, rendition.format)),
     }
 }

@@ -1,7 +1,7 @@
 use tintype_proto::v1::{
-    self, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, DownloadImageResponse, ErrorReason, GetImageRequest,
-    GetImageResponse, GetLimitsRequest, GetLimitsResponse, ListImagesRequest, ListImagesResponse, RetryRenditionRequest,
-    RetryRenditionResponse, UploadImagesRequest, UploadImagesResponse, image_service_server::ImageService,
+    self, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest,
+    GetLimitsResponse, ListImagesRequest, ListImagesResponse, RetryRenditionRequest, RetryRenditionResponse, UploadImagesRequest,
+    UploadImagesResponse, image_service_server::ImageService,
 };
 use tintype_store::{Format, RenditionId, Retry, Timestamp, Worker, sweep};
 use tokio::sync::mpsc;
@@ -80,7 +80,7 @@ impl ImageRpcs {
         let wire_formats = |formats: &[Format]| formats.iter().map(|format| wire::proto_format(*format).into()).collect();
         Ok(GetLimitsResponse {
             limits: Some(proto_limits(&core.limits)),
-            input_formats: wire_formats(tintype_store::header::ACCEPTED_FORMATS),
+            input_formats: wire_formats(&tintype_store::header::ACCEPTED_FORMATS),
             output_formats: wire_formats(&made.collect::<Vec<_>>()),
             automatic_formats: wire_formats(&core.auto_formats),
         })

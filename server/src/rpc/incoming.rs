@@ -117,8 +117,7 @@ impl Incoming {
         }
         let original = sink.publish().await?;
         let renditions = self.core.auto_formats.iter().copied().filter(|format| *format != header.format).collect();
-        let new =
-            NewImage { owner: self.owner, file_name: self.file_name, header, original, renditions, request_id: self.request_id };
+        let new = NewImage { owner: self.owner, file_name: self.file_name, header, original, renditions, request_id: self.request_id };
         record(&self.core, new).await
     }
 

@@ -50,7 +50,7 @@ pub trait Blobs: Debug + Send + Sync + 'static {
 
 /// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written.
 #[async_trait]
-pub trait BlobWriter: Send {
+pub trait BlobWriter: Send + Sync {
     /// Appends.
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
 
