@@ -34,7 +34,7 @@ use crate::{
 pub(crate) const ADMIN: &str = "admin";
 
 /// Serves until `shutdown` drains. Errors are those of the start.
-pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let tls = identity(&config)?;
     if config.is_public() && tls.is_none() && !config.dev {
         bail!(

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// An error unless `/healthz` answers 200. An address of all interfaces is asked on loopback.
-pub fn healthcheck(mut http_addr: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn healthcheck(mut http_addr: SocketAddr) -> anyhow::Result<()> {
     if http_addr.ip().is_unspecified() {
         let loopback = if http_addr.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
         http_addr.set_ip(loopback);

@@ -4,34 +4,34 @@ use tintype_store::ConversionLimits;
 
 /// Every limit of the server. `GetLimits` publishes them.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// What an image and its conversion may take.
-    pub conversion: ConversionLimits,
+    pub(crate) conversion: ConversionLimits,
     /// Open streams of one connection.
-    pub max_streams_per_connection: u32,
+    pub(crate) max_streams_per_connection: u32,
     /// How long an upload stream may be silent.
-    pub stream_idle: Duration,
+    pub(crate) stream_idle: Duration,
     /// How long `wait` holds a download.
-    pub max_wait: Duration,
+    pub(crate) max_wait: Duration,
 }
 
 impl Limits {
     /// Length of a file name in bytes of UTF-8.
-    pub const MAX_FILE_NAME_BYTES: usize = 255;
+    pub(crate) const MAX_FILE_NAME_BYTES: usize = 255;
     /// Length of a request id in bytes.
-    pub const MAX_REQUEST_ID_BYTES: usize = 64;
+    pub(crate) const MAX_REQUEST_ID_BYTES: usize = 64;
     /// Length of a user's name in bytes.
-    pub const MAX_USERNAME_BYTES: usize = 64;
+    pub(crate) const MAX_USERNAME_BYTES: usize = 64;
     /// Length of a password in bytes: hashing longer ones would only cost time.
-    pub const MAX_PASSWORD_BYTES: usize = 1024;
+    pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
     /// Chunk size that serves best: the unit of storage and checksums.
-    pub const ADVISED_CHUNK_BYTES: usize = tintype_store::blobs::CHECKSUM_BLOCK_BYTES;
+    pub(crate) const ADVISED_CHUNK_BYTES: usize = tintype_store::blobs::CHECKSUM_BLOCK_BYTES;
     /// Largest chunk.
-    pub const MAX_CHUNK_BYTES: usize = 1 << 20;
+    pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
     /// Largest message: a chunk and what stands around it. A message's announced length is reserved before it arrives.
-    pub const MAX_MESSAGE_BYTES: usize = Self::MAX_CHUNK_BYTES + (64 << 10);
+    pub(crate) const MAX_MESSAGE_BYTES: usize = Self::MAX_CHUNK_BYTES + (64 << 10);
     /// Images on a page when none is asked for.
-    pub const DEFAULT_PAGE_SIZE: u32 = 100;
+    pub(crate) const DEFAULT_PAGE_SIZE: u32 = 100;
     /// Images on a page at most.
-    pub const MAX_PAGE_SIZE: u32 = 1000;
+    pub(crate) const MAX_PAGE_SIZE: u32 = 1000;
 }

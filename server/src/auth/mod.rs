@@ -7,6 +7,6 @@ mod token;
 
 pub(crate) use authorizer::Authorizer;
 pub(crate) use gate::{Caller, Gate, admit};
-pub use password::DEVELOPMENT_PASSWORD;
+pub(crate) use password::DEVELOPMENT_PASSWORD;
 pub(crate) use password::Passwords;
 pub(crate) use token::{Tokens, new_secret, secret_sha256};

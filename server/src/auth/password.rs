@@ -10,7 +10,7 @@ use tokio::{sync::Semaphore, task, time::timeout};
 use crate::status::Refusal;
 
 /// The admin's password where none is set, for development only: refused on any address but loopback.
-pub const DEVELOPMENT_PASSWORD: &str = "Admin555";
+pub(crate) const DEVELOPMENT_PASSWORD: &str = "Admin555";
 
 /// Memory of one hash in KiB: 19 MiB (OWASP Password Storage Cheat Sheet, Argon2id with t=2, p=1).
 const MEMORY_KIB: u32 = 19 * 1024;
