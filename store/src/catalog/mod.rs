@@ -2,6 +2,7 @@
 //!
 //! Every write is atomic and durable when it returns, and every change of an image appends to the change log in the same transaction.
 
+mod error;
 pub mod postgres;
 mod rows;
 pub mod sqlite;
@@ -78,6 +79,8 @@ pub trait Jobs {
     async fn renew(&self, job: &Job, until: Timestamp) -> Result<Commit, StoreError>;
 
     /// Makes a claimed rendition ready. Its blob is already durable.
+    ///
+    /// Idempotent on the output's key: a repeat, say because an answer got lost, is [`Commit::Done`] and writes nothing.
     async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError>;
 
     /// Makes a claimed rendition failed.
@@ -94,11 +97,13 @@ pub trait Jobs {
     /// `ATTEMPTS_EXHAUSTED`. Returns how many.
     async fn expire_leases(&self, max_attempts: u32, limit: u32, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Ends every lease, run out or not. Only for a catalog that no other process can be using: at the start of an embedded service.
+    /// Lets every lease run out now, whatever time it has left, so that the next [`expire_leases`](Self::expire_leases) ends it. Only for a
+    /// catalog that no other process can be using: at the start of an embedded service. Returns how many.
     async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Up to `limit` pending renditions whose time has come and of which the queue was last told before `told_before`, the longest
-    /// waiting first. Notes `now` as the time at which the queue was told.
+    /// waiting first. Notes `now` as the time at which the queue was told. It also counts as told when a rendition is asked for, released or
+    /// retried, and as never told since when a lease was ended.
     async fn untold(&self, told_before: Timestamp, limit: u32, now: Timestamp) -> Result<Vec<RenditionId>, StoreError>;
 }
 

@@ -1,1 +1,254 @@
-//! Rows as both databases return them.
+//! Rows as both databases return them, and the `SELECT`s that name their columns.
+
+use std::error::Error;
+
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
+use crate::{
+    BlobKey, Change, ChangeKind, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job, LeaseToken, Output,
+    Picture, Rendition, RenditionId, RenditionState, Role, SignedIn, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
+};
+
+/// `FromRow` for rows of either database.
+macro_rules! from_row {
+    ($type:ty, |$row:ident| $body:expr) => {
+        impl<'r, R> FromRow<'r, R> for $type
+        where
+            R: Row,
+            &'static str: ColumnIndex<R>,
+            bool: Decode<'r, R::Database> + Type<R::Database>,
+            i64: Decode<'r, R::Database> + Type<R::Database>,
+            String: Decode<'r, R::Database> + Type<R::Database>,
+            Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+        {
+            fn from_row($row: &'r R) -> sqlx::Result<Self> {
+                Ok($body)
+            }
+        }
+    };
+}
+
+/// Columns of [`User`].
+macro_rules! user_columns {
+    () => {
+        "users.id AS user_id, users.name, users.role, users.password_hash, users.disabled, users.created_at"
+    };
+}
+
+/// Selects [`ImageRow`]s of the images in `$source`, a row for every rendition and one for an image without any; the source is `i`.
+macro_rules! select_images {
+    ($source:literal) => {
+        concat!(
+            "SELECT i.id AS image_id, i.owner_id, i.file_name, i.format AS image_format, i.width, i.height, i.frame_count, ",
+            "i.original_key, i.created_at AS image_created_at, o.size_bytes, o.sha256, ",
+            rendition_columns!(),
+            " FROM ",
+            $source,
+            " i JOIN blobs o ON o.key = i.original_key LEFT JOIN renditions r ON r.image_id = i.id LEFT JOIN blobs b ON b.key = r.output_key "
+        )
+    };
+}
+
+/// Selects [`Rendition`]s; their table is `r`.
+macro_rules! select_renditions {
+    () => {
+        concat!("SELECT ", rendition_columns!(), " FROM renditions r LEFT JOIN blobs b ON b.key = r.output_key ")
+    };
+}
+
+macro_rules! rendition_columns {
+    () => {
+        "r.id AS rendition_id, r.image_id AS rendition_image_id, r.format AS rendition_format, r.state, r.attempt, r.output_key, \
+         b.size_bytes AS output_size_bytes, b.sha256 AS output_sha256, r.output_width, r.output_height, r.output_frame_count, \
+         r.first_frame_only, r.failure_reason, r.failure_message, r.created_at AS rendition_created_at, r.finished_at"
+    };
+}
+
+/// Selects the [`Job`] of a claimed rendition in `$source`; the source is `r`.
+macro_rules! select_job {
+    ($source:literal) => {
+        concat!(
+            "SELECT r.id AS rendition_id, r.format AS rendition_format, r.attempt, r.lease_token, i.id AS image_id, i.owner_id, ",
+            "i.format AS image_format, i.width, i.height, i.frame_count, o.key, o.size_bytes, o.sha256, o.block_crc32c FROM ",
+            $source,
+            " r JOIN images i ON i.id = r.image_id JOIN blobs o ON o.key = i.original_key "
+        )
+    };
+}
+
+pub(super) use {rendition_columns, select_images, select_job, select_renditions, user_columns};
+
+/// An image, and one of its renditions if it has any.
+pub(super) struct ImageRow {
+    image: Image,
+    rendition: Option<Rendition>,
+}
+
+/// Puts images together from their rows, whatever the order of these.
+pub(super) fn images(rows: Vec<ImageRow>) -> std::collections::BTreeMap<ImageId, Image> {
+    let mut images = std::collections::BTreeMap::new();
+    for row in rows {
+        let image: &mut Image = images.entry(row.image.id).or_insert(row.image);
+        image.renditions.extend(row.rendition);
+    }
+    for image in images.values_mut() {
+        image.renditions.sort_unstable_by_key(|rendition| rendition.id);
+    }
+    images
+}
+
+from_row!(User, |row| User {
+    id: UserId(row.try_get("user_id")?),
+    name: row.try_get("name")?,
+    role: match row.try_get::<String, _>("role")?.as_str() {
+        "user" => Role::User,
+        "admin" => Role::Admin,
+        other => return Err(undecodable("role", format!("unknown role {other:?}"))),
+    },
+    password_hash: row.try_get("password_hash")?,
+    disabled: row.try_get("disabled")?,
+    created_at: Timestamp(row.try_get("created_at")?),
+});
+
+from_row!(SignedIn, |row| SignedIn { token: TokenId(row.try_get("token_id")?), user: User::from_row(row)? });
+
+from_row!(ImageHeader, |row| ImageHeader {
+    format: format("image_format", &row.try_get::<String, _>("image_format")?)?,
+    width: row.try_get::<i64, _>("width")? as u32,
+    height: row.try_get::<i64, _>("height")? as u32,
+    frame_count: row.try_get::<i64, _>("frame_count")? as u32,
+});
+
+from_row!(ImageRow, |row| ImageRow {
+    image: Image {
+        id: ImageId(row.try_get("image_id")?),
+        owner: UserId(row.try_get("owner_id")?),
+        file_name: row.try_get("file_name")?,
+        header: ImageHeader::from_row(row)?,
+        size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+        sha256: sha256("sha256", row.try_get("sha256")?)?,
+        blob: BlobKey(row.try_get("original_key")?),
+        created_at: Timestamp(row.try_get("image_created_at")?),
+        renditions: Vec::new(),
+    },
+    rendition: match row.try_get::<Option<i64>, _>("rendition_id")? {
+        Some(_) => Some(Rendition::from_row(row)?),
+        None => None,
+    },
+});
+
+from_row!(Rendition, |row| {
+    let state = row.try_get::<String, _>("state")?;
+    let state = RenditionState::ALL
+        .into_iter()
+        .find(|known| known.name() == state)
+        .ok_or_else(|| undecodable("state", format!("unknown state {state:?}")))?;
+    Rendition {
+        id: RenditionId(row.try_get("rendition_id")?),
+        image: ImageId(row.try_get("rendition_image_id")?),
+        format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
+        state,
+        attempt: row.try_get::<i64, _>("attempt")? as u32,
+        output: if state == RenditionState::Ready { Some(Output::from_row(row)?) } else { None },
+        failure: if state == RenditionState::Failed { Some(Failure::from_row(row)?) } else { None },
+        created_at: Timestamp(row.try_get("rendition_created_at")?),
+        finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(Timestamp),
+    }
+});
+
+from_row!(Output, |row| Output {
+    blob: BlobKey(row.try_get("output_key")?),
+    size_bytes: row.try_get::<i64, _>("output_size_bytes")? as u64,
+    sha256: sha256("output_sha256", row.try_get("output_sha256")?)?,
+    picture: Picture {
+        width: row.try_get::<i64, _>("output_width")? as u32,
+        height: row.try_get::<i64, _>("output_height")? as u32,
+        frame_count: row.try_get::<i64, _>("output_frame_count")? as u32,
+        first_frame_only: row.try_get("first_frame_only")?,
+    },
+});
+
+from_row!(Failure, |row| {
+    let reason = row.try_get::<String, _>("failure_reason")?;
+    Failure {
+        reason: FailureReason::ALL
+            .into_iter()
+            .find(|known| known.name() == reason)
+            .ok_or_else(|| undecodable("failure_reason", format!("unknown reason {reason:?}")))?,
+        message: row.try_get("failure_message")?,
+    }
+});
+
+from_row!(StoredBlob, |row| StoredBlob {
+    key: BlobKey(row.try_get("key")?),
+    digest: ContentDigest {
+        size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+        sha256: sha256("sha256", row.try_get("sha256")?)?,
+        block_crc32c: checksums_from_bytes(&row.try_get::<Vec<u8>, _>("block_crc32c")?),
+    },
+});
+
+from_row!(Job, |row| Job {
+    rendition: RenditionId(row.try_get("rendition_id")?),
+    image: ImageId(row.try_get("image_id")?),
+    owner: UserId(row.try_get("owner_id")?),
+    format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
+    header: ImageHeader::from_row(row)?,
+    original: StoredBlob::from_row(row)?,
+    attempt: row.try_get::<i64, _>("attempt")? as u32,
+    lease: LeaseToken(row.try_get("lease_token")?),
+});
+
+from_row!(Change, |row| Change {
+    position: row.try_get("position")?,
+    image: ImageId(row.try_get("image_id")?),
+    owner: UserId(row.try_get("owner_id")?),
+    kind: match row.try_get::<String, _>("kind")?.as_str() {
+        "created" => ChangeKind::Created,
+        "rendition_changed" => ChangeKind::RenditionChanged,
+        "deleted" => ChangeKind::Deleted,
+        other => return Err(undecodable("kind", format!("unknown kind {other:?}"))),
+    },
+    at: Timestamp(row.try_get("at")?),
+});
+
+from_row!(Worker, |row| Worker {
+    id: row.try_get("id")?,
+    version: row.try_get("version")?,
+    input_formats: formats("input_formats", &row.try_get::<String, _>("input_formats")?)?,
+    output_formats: formats("output_formats", &row.try_get::<String, _>("output_formats")?)?,
+    sandbox: row.try_get("sandbox")?,
+    slots: row.try_get::<i64, _>("slots")? as u32,
+    started_at: Timestamp(row.try_get("started_at")?),
+    seen_at: Timestamp(row.try_get("seen_at")?),
+});
+
+/// The column `block_crc32c`: little-endian, one after the other.
+pub(super) fn checksums_to_bytes(checksums: &[u32]) -> Vec<u8> {
+    checksums.iter().flat_map(|checksum| checksum.to_le_bytes()).collect()
+}
+
+fn checksums_from_bytes(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes).collect()
+}
+
+/// The columns `input_formats` and `output_formats`: names, separated by commas.
+pub(super) fn format_list(formats: &[Format]) -> String {
+    formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(",")
+}
+
+fn formats(column: &str, list: &str) -> sqlx::Result<Vec<Format>> {
+    list.split_terminator(',').map(|name| format(column, name)).collect()
+}
+
+fn format(column: &str, name: &str) -> sqlx::Result<Format> {
+    name.parse().map_err(|error: String| undecodable(column, error))
+}
+
+fn sha256(column: &str, bytes: Vec<u8>) -> sqlx::Result<[u8; 32]> {
+    bytes.try_into().map_err(|bytes: Vec<u8>| undecodable(column, format!("{} bytes are no SHA-256", bytes.len())))
+}
+
+fn undecodable(column: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: source.into() }
+}

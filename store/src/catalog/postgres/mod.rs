@@ -1,1 +1,86 @@
-//! The catalog in a PostgreSQL database.
+//! The catalog in PostgreSQL.
+
+mod changes;
+mod images;
+mod jobs;
+mod schema;
+mod upkeep;
+mod users;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool,
+    error::DatabaseError,
+    postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions},
+};
+
+use super::Catalog;
+use crate::{Kind, StoreError};
+
+/// As `server_version_num` counts.
+const OLDEST_SERVER: u32 = 13_00_00;
+/// Connections of one process. Ten processes leave PostgreSQL's default of 100 some room only if few are busy: raise it there.
+const CONNECTIONS: u32 = 10;
+/// How long a call waits for a connection: clients are told of an outage within 3 s.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer than any statement takes that has an index; ends those that would pile up.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Locks are held for one short transaction.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Frees the locks of a process that was stopped in the middle of a transaction.
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a process that does not migrate waits for one that does.
+const SCHEMA_PATIENCE: Duration = Duration::from_mins(1);
+
+/// A catalog on a server, 13 or newer. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    pool: PgPool,
+}
+
+impl Catalog for Postgres {}
+
+impl Postgres {
+    /// Connects to the database at `url`: `postgres://user:password@host:port/database`.
+    ///
+    /// With `migrate` it brings the schema to the newest version, under a lock that makes others wait; without, it waits until somebody else
+    /// has done so, up to 60 s, then it is `Kind::Unavailable`. A schema newer than this program or a server older than PostgreSQL 13 is
+    /// `Kind::Misconfigured`.
+    pub async fn connect(url: &str, migrate: bool) -> Result<Self, StoreError> {
+        let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
+        let options = PgConnectOptions::from_str(url)?.application_name("tintype").options([
+            ("statement_timeout", milliseconds(STATEMENT_TIMEOUT)),
+            ("lock_timeout", milliseconds(LOCK_TIMEOUT)),
+            ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
+        ]);
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
+        if migrate {
+            schema::migrate(&pool).await?;
+        } else {
+            schema::wait(&pool, SCHEMA_PATIENCE).await?;
+        }
+        Ok(Self { pool })
+    }
+}
+
+/// What a code of PostgreSQL means for the caller: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+pub(super) fn kind_of(error: &PgDatabaseError) -> Kind {
+    let code = DatabaseError::code(error).unwrap_or_default();
+    match (code.get(..2).unwrap_or_default(), code.as_ref()) {
+        // Connection exceptions; too many connections; shut down by an operator, a crash or a timeout; a standby after a failover.
+        ("08", _) | (_, "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "25P03" | "25006") => Kind::Unavailable,
+        (_, "53100") => Kind::Full,
+        // Serialization failure, deadlock, lock timeout.
+        (_, "40001" | "40P01" | "55P03") => Kind::Conflict,
+        (_, "XX001" | "XX002") => Kind::Corrupt,
+        // Wrong credentials, no such database, no right to use it.
+        ("28", _) | (_, "3D000" | "42501") => Kind::Misconfigured,
+        _ => Kind::Internal,
+    }
+}
+
+/// Whether PostgreSQL can hold this text: it knows no NUL character. Nothing that is looked up by such a text exists.
+fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}

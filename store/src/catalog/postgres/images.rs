@@ -1,0 +1,174 @@
+use async_trait::async_trait;
+use sqlx::{PgExecutor, query, query_as, query_scalar};
+
+use super::{Postgres, is_storable};
+use crate::{
+    BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Rendition, RenditionId, StoreError, StoredBlob, Timestamp,
+    UserId,
+    catalog::{
+        Images,
+        rows::{self, checksums_to_bytes, rendition_columns, select_images, select_renditions},
+    },
+};
+
+#[async_trait]
+impl Images for Postgres {
+    async fn create_image(&self, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let id = match &new.request_id {
+            None => Some(query_scalar("SELECT nextval(pg_get_serial_sequence('images', 'id'))").fetch_one(&mut *tx).await?),
+            // Before anything else: of several at once, the others wait here until the first one's transaction is over.
+            Some(request_id) => {
+                query_scalar(
+                    "INSERT INTO requests (owner_id, request_id, image_id, created_at)
+                     VALUES ($1, $2, nextval(pg_get_serial_sequence('images', 'id')), $3)
+                     ON CONFLICT (owner_id, request_id) DO NOTHING RETURNING image_id",
+                )
+                .bind(new.owner.0)
+                .bind(request_id)
+                .bind(now.0)
+                .fetch_optional(&mut *tx)
+                .await?
+            }
+        };
+        let Some(id) = id.map(ImageId) else {
+            tx.rollback().await?;
+            let first = self.image_by_request(new.owner, new.request_id.as_deref().unwrap_or_default()).await?;
+            let pruned = || StoreError::new(Kind::Conflict, "the request id was forgotten meanwhile");
+            return first.map(Created::Repeated).ok_or_else(pruned);
+        };
+        query(
+            "WITH blob AS (
+                 INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($8, $9, $10, $11, $13)
+             ), image AS (
+                 INSERT INTO images (id, owner_id, file_name, format, width, height, frame_count, original_key, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $13)
+             ), made AS (
+                 INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
+                 SELECT $1, w.format, w.format, 'pending', $13, $13, $13 FROM unnest($12) WITH ORDINALITY w (format, place) ORDER BY w.place
+             )
+             INSERT INTO changes (image_id, owner_id, kind, at) VALUES ($1, $2, 'created', $13)",
+        )
+        .bind(id.0)
+        .bind(new.owner.0)
+        .bind(&new.file_name)
+        .bind(new.header.format.name())
+        .bind(i64::from(new.header.width))
+        .bind(i64::from(new.header.height))
+        .bind(i64::from(new.header.frame_count))
+        .bind(&new.original.key.0)
+        .bind(new.original.digest.size_bytes as i64)
+        .bind(new.original.digest.sha256.as_slice())
+        .bind(checksums_to_bytes(&new.original.digest.block_crc32c))
+        .bind(new.renditions.iter().map(|format| format.name()).collect::<Vec<_>>())
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await?;
+        let created = image(&mut *tx, id).await?;
+        tx.commit().await?;
+        created.map(Created::New).ok_or_else(|| StoreError::new(Kind::Internal, format!("image {id} is gone before it was committed")))
+    }
+
+    async fn image_by_request(&self, owner: UserId, request_id: &str) -> Result<Option<Option<Image>>, StoreError> {
+        if !is_storable(request_id) {
+            return Ok(None);
+        }
+        let id = query_scalar("SELECT image_id FROM requests WHERE owner_id = $1 AND request_id = $2")
+            .bind(owner.0)
+            .bind(request_id)
+            .fetch_optional(&self.pool)
+            .await?;
+        match id {
+            Some(id) => Ok(Some(image(&self.pool, ImageId(id)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn image(&self, id: ImageId) -> Result<Option<Image>, StoreError> {
+        Ok(image(&self.pool, id).await?)
+    }
+
+    async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError> {
+        let rendition = query_as(concat!(select_renditions!(), "WHERE r.id = $1"));
+        Ok(rendition.bind(id.0).fetch_optional(&self.pool).await?)
+    }
+
+    async fn list_images(
+        &self,
+        owner: UserId,
+        filter: &ImageFilter,
+        before: Option<ImageId>,
+        limit: u32,
+    ) -> Result<Vec<Image>, StoreError> {
+        let file_name_contains = filter.file_name_contains.as_deref().unwrap_or_default();
+        if !is_storable(file_name_contains) {
+            return Ok(Vec::new());
+        }
+        let rows = query_as(select_images!(
+            "(SELECT * FROM images l
+              WHERE owner_id = $1 AND id < $2
+                AND ($3 OR format = ANY ($4))
+                AND ($5 OR EXISTS (SELECT FROM renditions WHERE image_id = l.id AND state = ANY ($6)))
+                AND strpos(file_name, $7) > 0
+                AND created_at >= $8 AND created_at < $9
+              ORDER BY id DESC LIMIT $10)"
+        ))
+        .bind(owner.0)
+        .bind(before.map_or(i64::MAX, |id| id.0))
+        .bind(filter.formats.is_empty())
+        .bind(filter.formats.iter().map(|format| format.name()).collect::<Vec<_>>())
+        .bind(filter.rendition_states.is_empty())
+        .bind(filter.rendition_states.iter().map(|state| state.name()).collect::<Vec<_>>())
+        // Every name contains the empty text.
+        .bind(file_name_contains)
+        .bind(filter.created_from.map_or(i64::MIN, |from| from.0))
+        .bind(filter.created_before.map_or(i64::MAX, |before| before.0))
+        .bind(i64::from(limit))
+        // Planned anew for each owner and filter: a plan for the average one reads all images of an owner who has very many.
+        .persistent(false)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows::images(rows).into_values().rev().collect())
+    }
+
+    async fn delete_image(&self, id: ImageId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        // The image first, then its renditions: whoever else locks several of them does it in this order.
+        let locked: Option<(i64, String)> =
+            query_as("SELECT owner_id, original_key FROM images WHERE id = $1 FOR UPDATE").bind(id.0).fetch_optional(&mut *tx).await?;
+        let Some((owner, original)) = locked else {
+            return Ok(false);
+        };
+        // Waits for a commit that is under way and returns the blob that it brought.
+        let outputs: Vec<Option<String>> =
+            query_scalar("DELETE FROM renditions WHERE image_id = $1 RETURNING output_key").bind(id.0).fetch_all(&mut *tx).await?;
+        let keys: Vec<String> = outputs.into_iter().flatten().chain([original]).collect();
+        query(
+            "WITH doomed AS (
+                 UPDATE blobs SET doomed_at = $3 WHERE key = ANY ($4)
+             ), deleted AS (
+                 DELETE FROM images WHERE id = $1
+             )
+             INSERT INTO changes (image_id, owner_id, kind, at) VALUES ($1, $2, $5, $3)",
+        )
+        .bind(id.0)
+        .bind(owner)
+        .bind(now.0)
+        .bind(keys)
+        .bind(ChangeKind::Deleted.name())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn blob(&self, key: &BlobKey) -> Result<Option<StoredBlob>, StoreError> {
+        let blob = query_as("SELECT key, size_bytes, sha256, block_crc32c FROM blobs WHERE key = $1 AND doomed_at IS NULL");
+        Ok(blob.bind(&key.0).fetch_optional(&self.pool).await?)
+    }
+}
+
+async fn image(executor: impl PgExecutor<'_>, id: ImageId) -> sqlx::Result<Option<Image>> {
+    let rows = query_as(concat!(select_images!("images"), "WHERE i.id = $1")).bind(id.0).fetch_all(executor).await?;
+    Ok(rows::images(rows).into_values().next())
+}

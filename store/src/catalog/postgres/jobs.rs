@@ -1,0 +1,219 @@
+//! Every change of a job is one statement: the row, the blob and the change log together, in one round trip.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{query, query_as, query_scalar};
+
+use super::Postgres;
+use crate::{
+    Claim, Commit, Failure, Job, Picture, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
+    catalog::{
+        Jobs,
+        rows::{checksums_to_bytes, rendition_columns, select_job, select_renditions},
+    },
+};
+
+/// Appends to the change log that the renditions in `moved`, which has their `image_id`, went to another state at `$2`.
+macro_rules! log_moved {
+    () => {
+        "logged AS (
+             INSERT INTO changes (image_id, owner_id, kind, at)
+             SELECT i.id, i.owner_id, 'rendition_changed', $2 FROM moved m JOIN images i ON i.id = m.image_id
+         ) "
+    };
+}
+
+#[async_trait]
+impl Jobs for Postgres {
+    async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {
+        let job = query_as(concat!(
+            "WITH moved AS (
+                 UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $3,
+                     worker_id = $4, due_at = NULL, told_at = NULL
+                 WHERE id = $1 AND state = 'pending' AND due_at <= $2 RETURNING id, image_id, format, attempt, lease_token
+             ), ",
+            log_moved!(),
+            select_job!("moved")
+        ))
+        .bind(id.0)
+        .bind(now.0)
+        .bind(now.plus(lease).0)
+        .bind(worker)
+        .fetch_optional(&self.pool)
+        .await?;
+        if let Some(job) = job {
+            return Ok(Claim::Granted(Box::new(job)));
+        }
+        let due_at = query_scalar("SELECT due_at FROM renditions WHERE id = $1 AND state = 'pending'");
+        let due_at = due_at.bind(id.0).fetch_optional(&self.pool).await?;
+        Ok(due_at.map_or(Claim::Nothing, |due_at| Claim::NotBefore(Timestamp(due_at))))
+    }
+
+    async fn renew(&self, job: &Job, until: Timestamp) -> Result<Commit, StoreError> {
+        let renewed = query("UPDATE renditions SET lease_until = $3 WHERE id = $1 AND lease_token = $2 AND state = 'running'")
+            .bind(job.rendition.0)
+            .bind(job.lease.0)
+            .bind(until.0)
+            .execute(&self.pool)
+            .await?;
+        Ok(done_if(renewed.rows_affected() == 1))
+    }
+
+    async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError> {
+        let completed = query(concat!(
+            "WITH moved AS (
+                 UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $4,
+                     output_width = $5, output_height = $6, output_frame_count = $7, first_frame_only = $8
+                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING image_id
+             ), stored AS (
+                 INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) SELECT $4, $9, $10, $11, $2 FROM moved
+             ), ",
+            log_moved!(),
+            "SELECT 1 FROM moved"
+        ))
+        .bind(job.rendition.0)
+        .bind(now.0)
+        .bind(job.lease.0)
+        .bind(&output.key.0)
+        .bind(i64::from(picture.width))
+        .bind(i64::from(picture.height))
+        .bind(i64::from(picture.frame_count))
+        .bind(picture.first_frame_only)
+        .bind(output.digest.size_bytes as i64)
+        .bind(output.digest.sha256.as_slice())
+        .bind(checksums_to_bytes(&output.digest.block_crc32c))
+        .fetch_optional(&self.pool)
+        .await?;
+        if completed.is_some() {
+            return Ok(Commit::Done);
+        }
+        // Maybe this very result was committed, and only the answer got lost.
+        let before = query("SELECT 1 FROM renditions WHERE id = $1 AND lease_token = $2 AND output_key = $3")
+            .bind(job.rendition.0)
+            .bind(job.lease.0)
+            .bind(&output.key.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(done_if(before.is_some()))
+    }
+
+    async fn fail(&self, job: &Job, failure: &Failure, now: Timestamp) -> Result<Commit, StoreError> {
+        let failed = query(concat!(
+            "WITH moved AS (
+                 UPDATE renditions SET state = 'failed', lease_until = NULL, worker_id = NULL, finished_at = $2, failure_reason = $4,
+                     failure_message = $5
+                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING image_id
+             ), ",
+            log_moved!(),
+            "SELECT 1 FROM moved"
+        ))
+        .bind(job.rendition.0)
+        .bind(now.0)
+        .bind(job.lease.0)
+        .bind(failure.reason.name())
+        .bind(&failure.message)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(done_if(failed.is_some()))
+    }
+
+    async fn release(&self, job: &Job, retry_at: Timestamp, uncounted: bool, now: Timestamp) -> Result<Commit, StoreError> {
+        let released = query(concat!(
+            "WITH moved AS (
+                 UPDATE renditions SET state = 'pending', lease_until = NULL, worker_id = NULL, due_at = $4, told_at = $2,
+                     attempt = attempt - $5
+                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING image_id
+             ), ",
+            log_moved!(),
+            "SELECT 1 FROM moved"
+        ))
+        .bind(job.rendition.0)
+        .bind(now.0)
+        .bind(job.lease.0)
+        .bind(retry_at.0)
+        .bind(i64::from(uncounted))
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(done_if(released.is_some()))
+    }
+
+    async fn retry(&self, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let retried = query(concat!(
+            "WITH moved AS (
+                 UPDATE renditions SET state = 'pending', attempt = 0, due_at = $2, told_at = $2, finished_at = NULL,
+                     failure_reason = NULL, failure_message = NULL
+                 WHERE id = $1 AND state = 'failed' RETURNING image_id
+             ), ",
+            log_moved!(),
+            "SELECT 1 FROM moved"
+        ))
+        .bind(id.0)
+        .bind(now.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let rendition: Option<Rendition> =
+            query_as(concat!(select_renditions!(), "WHERE r.id = $1")).bind(id.0).fetch_optional(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(match rendition {
+            Some(rendition) if retried.is_some() => Retry::Pending(rendition),
+            Some(rendition) => Retry::NotFailed(rendition.state),
+            None => Retry::Missing,
+        })
+    }
+
+    async fn expire_leases(&self, max_attempts: u32, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+        let expired: i64 = query_scalar(concat!(
+            "WITH expired AS (
+                 SELECT id, attempt < $1 AS again FROM renditions WHERE state = 'running' AND lease_until < $2
+                 ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
+             ), moved AS (
+                 UPDATE renditions r SET lease_until = NULL, worker_id = NULL,
+                     state = CASE WHEN again THEN 'pending' ELSE 'failed' END,
+                     due_at = CASE WHEN again THEN $2 END,
+                     told_at = CASE WHEN again THEN 0 END,
+                     finished_at = CASE WHEN again THEN NULL ELSE $2 END,
+                     failure_reason = CASE WHEN again THEN NULL ELSE 'ATTEMPTS_EXHAUSTED' END,
+                     failure_message = CASE WHEN again THEN NULL ELSE 'begun ' || attempt || ' times without a result' END
+                 FROM expired e WHERE r.id = e.id RETURNING r.image_id
+             ), ",
+            log_moved!(),
+            "SELECT count(*) FROM moved"
+        ))
+        .bind(i64::from(max_attempts))
+        .bind(now.0)
+        .bind(i64::from(limit))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(expired as u64)
+    }
+
+    async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let voided = query("UPDATE renditions SET lease_until = least(lease_until, $1 - 1) WHERE state = 'running'");
+        let voided = voided.bind(now.0).execute(&self.pool).await?;
+        Ok(voided.rows_affected())
+    }
+
+    async fn untold(&self, told_before: Timestamp, limit: u32, now: Timestamp) -> Result<Vec<RenditionId>, StoreError> {
+        let ids: Vec<i64> = query_scalar(
+            "WITH untold AS (
+                 SELECT id, told_at FROM renditions WHERE state = 'pending' AND told_at < $1 AND due_at <= $2
+                 ORDER BY told_at, id LIMIT $3 FOR UPDATE SKIP LOCKED
+             ), told AS (
+                 UPDATE renditions r SET told_at = $2 FROM untold u WHERE r.id = u.id RETURNING r.id, u.told_at
+             )
+             SELECT id FROM told ORDER BY told_at, id",
+        )
+        .bind(told_before.0)
+        .bind(now.0)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ids.into_iter().map(RenditionId).collect())
+    }
+}
+
+fn done_if(written: bool) -> Commit {
+    if written { Commit::Done } else { Commit::LeaseLost }
+}

@@ -1,0 +1,80 @@
+//! Which tables there are, and who makes them.
+
+use std::time::Duration;
+
+use sqlx::{
+    Connection, PgConnection, PgPool, SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+    query, query_scalar,
+};
+use tokio::time::{Instant, sleep};
+
+use super::OLDEST_SERVER;
+use crate::{Kind, StoreError};
+
+/// Version, name and text of every migration, in order.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+
+/// The version this program works with.
+const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
+/// How often a process that does not migrate looks whether another one has.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Brings the catalog to the newest version; of several at once, one works and the others wait for it.
+pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    // A connection of its own, for it is kept from nothing by timeouts: a migration may well take minutes.
+    let mut connection = pool.acquire().await?.detach();
+    query("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)").execute(&mut connection).await?;
+    version(&mut connection).await?;
+    let migrations =
+        MIGRATIONS.map(|(version, name, sql)| Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false));
+    Migrator::with_migrations(migrations.to_vec()).run_direct(None, &mut connection, false).await?;
+    Ok(connection.close().await?)
+}
+
+/// Returns when the catalog has the newest version: `Kind::Unavailable` when that takes longer than `patience`.
+pub(super) async fn wait(pool: &PgPool, patience: Duration) -> Result<(), StoreError> {
+    let begin = Instant::now();
+    loop {
+        let found = match pool.acquire().await {
+            Ok(mut connection) => version(&mut connection).await,
+            Err(error) => Err(error.into()),
+        };
+        let error = match found {
+            Ok(NEWEST) => return Ok(()),
+            Ok(found) => StoreError::new(
+                Kind::Unavailable,
+                format!("the catalog has schema version {found} and needs {NEWEST}: start a server of this version, which migrates it"),
+            ),
+            Err(error) if error.kind() == Kind::Unavailable => error,
+            Err(error) => return Err(error),
+        };
+        if begin.elapsed() >= patience {
+            return Err(error);
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// The version of the catalog's schema; 0 when it is new. `Kind::Misconfigured` when the schema is too new or the server too old.
+async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    if let Some(server) = connection.server_version_num()
+        && server < OLDEST_SERVER
+    {
+        let (server, oldest) = (server / 10_000, OLDEST_SERVER / 10_000);
+        return Err(StoreError::new(Kind::Misconfigured, format!("PostgreSQL {server} is too old: {oldest} or newer is needed")));
+    }
+    let exists: bool = query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
+    if !exists {
+        return Ok(0);
+    }
+    let found: i64 = query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;
+    if found > NEWEST {
+        return Err(StoreError::new(
+            Kind::Misconfigured,
+            format!("the catalog has schema version {found}, newer than the {NEWEST} this program knows: a newer version wrote it"),
+        ));
+    }
+    Ok(found)
+}

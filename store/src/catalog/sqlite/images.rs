@@ -1,0 +1,160 @@
+use async_trait::async_trait;
+use sqlx::{SqliteConnection, query, query_as, query_scalar};
+
+use super::{Sqlite, changes, json_array};
+use crate::{
+    BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Rendition, RenditionId, StoreError, StoredBlob, Timestamp,
+    UserId,
+    catalog::{
+        Images,
+        rows::{self, checksums_to_bytes, rendition_columns, select_images, select_renditions},
+    },
+};
+
+#[async_trait]
+impl Images for Sqlite {
+    async fn create_image(&self, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
+        let mut tx = self.write().await?;
+        if let Some(request_id) = &new.request_id
+            && let Some(first) = image_of_request(&mut tx, new.owner, request_id).await?
+        {
+            return Ok(Created::Repeated(image(&mut tx, first).await?));
+        }
+        insert_blob(&mut tx, &new.original, now).await?;
+        let id = query_scalar(
+            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+        )
+        .bind(new.owner.0)
+        .bind(&new.file_name)
+        .bind(new.header.format.name())
+        .bind(new.header.width)
+        .bind(new.header.height)
+        .bind(new.header.frame_count)
+        .bind(&new.original.key.0)
+        .bind(now.0)
+        .fetch_one(&mut *tx)
+        .await
+        .map(ImageId)?;
+        for format in &new.renditions {
+            query(
+                "INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
+                 VALUES ($1, $2, $2, 'pending', $3, $3, $3)",
+            )
+            .bind(id.0)
+            .bind(format.name())
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await?;
+        }
+        if let Some(request_id) = &new.request_id {
+            query("INSERT INTO requests (owner_id, request_id, image_id, created_at) VALUES ($1, $2, $3, $4)")
+                .bind(new.owner.0)
+                .bind(request_id)
+                .bind(id.0)
+                .bind(now.0)
+                .execute(&mut *tx)
+                .await?;
+        }
+        changes::append(&mut tx, id, new.owner, ChangeKind::Created, now).await?;
+        let created = image(&mut tx, id).await?;
+        tx.commit().await?;
+        created.map(Created::New).ok_or_else(|| StoreError::new(Kind::Internal, format!("image {id} is gone before it was committed")))
+    }
+
+    async fn image_by_request(&self, owner: UserId, request_id: &str) -> Result<Option<Option<Image>>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        match image_of_request(&mut reader, owner, request_id).await? {
+            Some(id) => Ok(Some(image(&mut reader, id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn image(&self, id: ImageId) -> Result<Option<Image>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        Ok(image(&mut reader, id).await?)
+    }
+
+    async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError> {
+        let rendition = query_as(concat!(select_renditions!(), "WHERE r.id = $1"));
+        Ok(rendition.bind(id.0).fetch_optional(&self.readers).await?)
+    }
+
+    async fn list_images(
+        &self,
+        owner: UserId,
+        filter: &ImageFilter,
+        before: Option<ImageId>,
+        limit: u32,
+    ) -> Result<Vec<Image>, StoreError> {
+        let formats = filter.formats.iter().map(|format| format.name());
+        let states = filter.rendition_states.iter().map(|state| state.name());
+        let rows = query_as(select_images!(
+            "(SELECT * FROM images l
+              WHERE owner_id = $1 AND id < $2
+                AND ($3 OR format IN (SELECT value FROM json_each($4)))
+                AND ($5 OR EXISTS (SELECT 1 FROM renditions
+                                   WHERE image_id = l.id AND state IN (SELECT value FROM json_each($6))))
+                AND instr(file_name, $7) > 0
+                AND created_at >= $8 AND created_at < $9
+              ORDER BY id DESC LIMIT $10)"
+        ))
+        .bind(owner.0)
+        .bind(before.map_or(i64::MAX, |id| id.0))
+        .bind(filter.formats.is_empty())
+        .bind(json_array(formats))
+        .bind(filter.rendition_states.is_empty())
+        .bind(json_array(states))
+        // Every name contains the empty text.
+        .bind(filter.file_name_contains.as_deref().unwrap_or_default())
+        .bind(filter.created_from.map_or(i64::MIN, |from| from.0))
+        .bind(filter.created_before.map_or(i64::MAX, |before| before.0))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows::images(rows).into_values().rev().collect())
+    }
+
+    async fn delete_image(&self, id: ImageId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let Some(image) = image(&mut tx, id).await? else {
+            return Ok(false);
+        };
+        query("DELETE FROM renditions WHERE image_id = $1").bind(id.0).execute(&mut *tx).await?;
+        query("DELETE FROM images WHERE id = $1").bind(id.0).execute(&mut *tx).await?;
+        let outputs = image.renditions.into_iter().filter_map(|rendition| rendition.output).map(|output| output.blob);
+        for key in outputs.chain([image.blob]) {
+            query("UPDATE blobs SET doomed_at = $2 WHERE key = $1").bind(key.0).bind(now.0).execute(&mut *tx).await?;
+        }
+        changes::append(&mut tx, id, image.owner, ChangeKind::Deleted, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn blob(&self, key: &BlobKey) -> Result<Option<StoredBlob>, StoreError> {
+        let blob = query_as("SELECT key, size_bytes, sha256, block_crc32c FROM blobs WHERE key = $1 AND doomed_at IS NULL");
+        Ok(blob.bind(&key.0).fetch_optional(&self.readers).await?)
+    }
+}
+
+pub(super) async fn insert_blob(connection: &mut SqliteConnection, blob: &StoredBlob, now: Timestamp) -> sqlx::Result<()> {
+    query("INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($1, $2, $3, $4, $5)")
+        .bind(&blob.key.0)
+        .bind(blob.digest.size_bytes as i64)
+        .bind(blob.digest.sha256.as_slice())
+        .bind(checksums_to_bytes(&blob.digest.block_crc32c))
+        .bind(now.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn image(connection: &mut SqliteConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
+    let rows = query_as(concat!(select_images!("images"), "WHERE i.id = $1")).bind(id.0).fetch_all(connection).await?;
+    Ok(rows::images(rows).into_values().next())
+}
+
+async fn image_of_request(connection: &mut SqliteConnection, owner: UserId, request_id: &str) -> sqlx::Result<Option<ImageId>> {
+    let image = query_scalar("SELECT image_id FROM requests WHERE owner_id = $1 AND request_id = $2");
+    Ok(image.bind(owner.0).bind(request_id).fetch_optional(connection).await?.map(ImageId))
+}

@@ -1,0 +1,198 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{query, query_as, query_scalar};
+
+use super::{Sqlite, changes::append_rendition_changed, images::insert_blob, json_array};
+use crate::{
+    Claim, Commit, Failure, Job, Picture, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
+    catalog::{
+        Jobs,
+        rows::{rendition_columns, select_job, select_renditions},
+    },
+};
+
+#[async_trait]
+impl Jobs for Sqlite {
+    async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {
+        let mut tx = self.write().await?;
+        let image: Option<i64> = query_scalar(
+            "UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $2, worker_id = $3,
+                 due_at = NULL, told_at = NULL
+             WHERE id = $1 AND state = 'pending' AND due_at <= $4 RETURNING image_id",
+        )
+        .bind(id.0)
+        .bind(now.plus(lease).0)
+        .bind(worker)
+        .bind(now.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(image) = image else {
+            let due_at = query_scalar("SELECT due_at FROM renditions WHERE id = $1 AND state = 'pending'");
+            let due_at = due_at.bind(id.0).fetch_optional(&mut *tx).await?;
+            return Ok(due_at.map_or(Claim::Nothing, |due_at| Claim::NotBefore(Timestamp(due_at))));
+        };
+        let job: Job = query_as(concat!(select_job!("renditions"), "WHERE r.id = $1")).bind(id.0).fetch_one(&mut *tx).await?;
+        append_rendition_changed(&mut tx, &[image], now).await?;
+        tx.commit().await?;
+        Ok(Claim::Granted(Box::new(job)))
+    }
+
+    async fn renew(&self, job: &Job, until: Timestamp) -> Result<Commit, StoreError> {
+        let renewed = query("UPDATE renditions SET lease_until = $3 WHERE id = $1 AND lease_token = $2 AND state = 'running'")
+            .bind(job.rendition.0)
+            .bind(job.lease.0)
+            .bind(until.0)
+            .execute(&self.writer)
+            .await?;
+        Ok(if renewed.rows_affected() == 1 { Commit::Done } else { Commit::LeaseLost })
+    }
+
+    async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError> {
+        let mut tx = self.write().await?;
+        let held = query_scalar(
+            "SELECT CASE state WHEN 'running' THEN TRUE ELSE FALSE END FROM renditions
+             WHERE id = $1 AND lease_token = $2 AND (state = 'running' OR output_key = $3)",
+        );
+        match held.bind(job.rendition.0).bind(job.lease.0).bind(&output.key.0).fetch_optional(&mut *tx).await? {
+            Some(true) => {}
+            Some(false) => return Ok(Commit::Done),
+            None => return Ok(Commit::LeaseLost),
+        }
+        insert_blob(&mut tx, output, now).await?;
+        query(
+            "UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $3,
+                 output_width = $4, output_height = $5, output_frame_count = $6, first_frame_only = $7
+             WHERE id = $1",
+        )
+        .bind(job.rendition.0)
+        .bind(now.0)
+        .bind(&output.key.0)
+        .bind(picture.width)
+        .bind(picture.height)
+        .bind(picture.frame_count)
+        .bind(picture.first_frame_only)
+        .execute(&mut *tx)
+        .await?;
+        append_rendition_changed(&mut tx, &[job.image.0], now).await?;
+        tx.commit().await?;
+        Ok(Commit::Done)
+    }
+
+    async fn fail(&self, job: &Job, failure: &Failure, now: Timestamp) -> Result<Commit, StoreError> {
+        let mut tx = self.write().await?;
+        let failed = query(
+            "UPDATE renditions SET state = 'failed', lease_until = NULL, worker_id = NULL, finished_at = $3, failure_reason = $4,
+                 failure_message = $5
+             WHERE id = $1 AND lease_token = $2 AND state = 'running'",
+        )
+        .bind(job.rendition.0)
+        .bind(job.lease.0)
+        .bind(now.0)
+        .bind(failure.reason.name())
+        .bind(&failure.message)
+        .execute(&mut *tx)
+        .await?;
+        if failed.rows_affected() == 0 {
+            return Ok(Commit::LeaseLost);
+        }
+        append_rendition_changed(&mut tx, &[job.image.0], now).await?;
+        tx.commit().await?;
+        Ok(Commit::Done)
+    }
+
+    async fn release(&self, job: &Job, retry_at: Timestamp, uncounted: bool, now: Timestamp) -> Result<Commit, StoreError> {
+        let mut tx = self.write().await?;
+        let released = query(
+            "UPDATE renditions SET state = 'pending', lease_until = NULL, worker_id = NULL, due_at = $3, told_at = $4, attempt = attempt - $5
+             WHERE id = $1 AND lease_token = $2 AND state = 'running'",
+        )
+        .bind(job.rendition.0)
+        .bind(job.lease.0)
+        .bind(retry_at.0)
+        .bind(now.0)
+        .bind(i64::from(uncounted))
+        .execute(&mut *tx)
+        .await?;
+        if released.rows_affected() == 0 {
+            return Ok(Commit::LeaseLost);
+        }
+        append_rendition_changed(&mut tx, &[job.image.0], now).await?;
+        tx.commit().await?;
+        Ok(Commit::Done)
+    }
+
+    async fn retry(&self, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError> {
+        let mut tx = self.write().await?;
+        let image: Option<i64> = query_scalar(
+            "UPDATE renditions SET state = 'pending', attempt = 0, due_at = $2, told_at = $2, finished_at = NULL, failure_reason = NULL,
+                 failure_message = NULL
+             WHERE id = $1 AND state = 'failed' RETURNING image_id",
+        )
+        .bind(id.0)
+        .bind(now.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let rendition: Option<Rendition> =
+            query_as(concat!(select_renditions!(), "WHERE r.id = $1")).bind(id.0).fetch_optional(&mut *tx).await?;
+        let Some(rendition) = rendition else {
+            return Ok(Retry::Missing);
+        };
+        let Some(image) = image else {
+            return Ok(Retry::NotFailed(rendition.state));
+        };
+        append_rendition_changed(&mut tx, &[image], now).await?;
+        tx.commit().await?;
+        Ok(Retry::Pending(rendition))
+    }
+
+    async fn expire_leases(&self, max_attempts: u32, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let images: Vec<i64> = query_scalar(
+            "UPDATE renditions SET lease_until = NULL, worker_id = NULL,
+                 state = iif(attempt < $1, 'pending', 'failed'),
+                 due_at = iif(attempt < $1, $2, NULL),
+                 told_at = iif(attempt < $1, 0, NULL),
+                 finished_at = iif(attempt < $1, NULL, $2),
+                 failure_reason = iif(attempt < $1, NULL, 'ATTEMPTS_EXHAUSTED'),
+                 failure_message = iif(attempt < $1, NULL, 'begun ' || attempt || ' times without a result')
+             WHERE id IN (SELECT id FROM renditions WHERE state = 'running' AND lease_until < $2 ORDER BY lease_until LIMIT $3)
+             RETURNING image_id",
+        )
+        .bind(max_attempts)
+        .bind(now.0)
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+        append_rendition_changed(&mut tx, &images, now).await?;
+        tx.commit().await?;
+        Ok(images.len() as u64)
+    }
+
+    async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let voided = query("UPDATE renditions SET lease_until = min(lease_until, $1 - 1) WHERE state = 'running'");
+        let voided = voided.bind(now.0).execute(&self.writer).await?;
+        Ok(voided.rows_affected())
+    }
+
+    async fn untold(&self, told_before: Timestamp, limit: u32, now: Timestamp) -> Result<Vec<RenditionId>, StoreError> {
+        let mut tx = self.write().await?;
+        let ids: Vec<i64> = query_scalar(
+            "SELECT id FROM renditions WHERE state = 'pending' AND told_at < $1 AND due_at <= $2 ORDER BY told_at, id LIMIT $3",
+        )
+        .bind(told_before.0)
+        .bind(now.0)
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+        if !ids.is_empty() {
+            query("UPDATE renditions SET told_at = $2 WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each($1))")
+                .bind(json_array(&ids))
+                .bind(now.0)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(ids.into_iter().map(RenditionId).collect())
+    }
+}

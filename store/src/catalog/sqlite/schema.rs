@@ -1,0 +1,38 @@
+//! Which tables there are.
+
+use sqlx::{
+    SqlSafeStr, SqlitePool,
+    migrate::{Migration, MigrationType, Migrator},
+    query_scalar,
+};
+
+use crate::{Kind, StoreError};
+
+/// Version, name and text of every migration, in order.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+
+/// The version this program works with.
+const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
+/// Brings the catalog to the newest version. `Kind::Misconfigured` when it is newer than that.
+pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+    let found = version(pool).await?;
+    if found > NEWEST {
+        return Err(StoreError::new(
+            Kind::Misconfigured,
+            format!("the catalog has schema version {found}, newer than the {NEWEST} this program knows: a newer version wrote it"),
+        ));
+    }
+    let migrations =
+        MIGRATIONS.map(|(version, name, sql)| Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false));
+    Ok(Migrator::with_migrations(migrations.to_vec()).run(pool).await?)
+}
+
+/// The version of the catalog's schema; 0 when it is new.
+async fn version(pool: &SqlitePool) -> Result<i64, StoreError> {
+    let tables: i64 = query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'").fetch_one(pool).await?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    Ok(query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?)
+}
