@@ -7,7 +7,7 @@
 pub mod args;
 pub mod blobs;
 pub mod catalog;
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(test)]
 pub mod conformance;
 mod error;
 pub mod header;

@@ -1,0 +1,99 @@
+//! What every adapter of [`Catalog`](crate::catalog::Catalog) keeps.
+
+mod changes;
+mod deletion;
+mod images;
+mod jobs;
+mod leases;
+mod listing;
+pub(crate) mod support;
+mod upkeep;
+mod users;
+
+/// A module `$adapter` with a test for each case of each family; `support::$adapter` runs a case on a catalog of its own.
+macro_rules! suite {
+    ($adapter:ident; $($family:ident: $($case:ident)+;)+) => {
+        mod $adapter {
+            $(mod $family {
+                $(#[test]
+                fn $case() {
+                    super::super::support::$adapter(super::super::$family::$case);
+                })+
+            })+
+        }
+    };
+}
+
+macro_rules! catalog_suite {
+    ($($adapter:ident)+) => {
+        $(suite! { $adapter;
+            users:
+                a_user_reads_back_as_created
+                user_names_are_told_apart_by_case
+                a_taken_name_is_refused
+                a_token_signs_its_user_in
+                a_token_of_a_disabled_user_signs_nobody_in;
+            images:
+                an_image_reads_back_as_created
+                an_image_may_have_no_renditions
+                ids_are_never_given_twice
+                what_is_not_there_is_none
+                a_repeated_request_returns_the_first_image_and_writes_nothing
+                a_request_id_is_its_owners_own
+                of_concurrent_requests_one_makes_the_image
+                a_repeated_request_after_deletion_makes_nothing;
+            listing:
+                pages_are_complete_and_disjoint
+                filters_show_exactly_what_matches;
+            deletion:
+                deletion_dooms_every_blob_until_it_is_forgotten
+                a_blob_in_use_is_not_forgotten
+                deletion_while_running_loses_the_lease
+                deletion_and_completion_at_once_leave_nothing_behind;
+            jobs:
+                of_concurrent_claims_one_is_granted
+                a_granted_claim_has_all_that_is_needed
+                only_what_is_pending_can_be_claimed
+                a_completed_rendition_is_ready
+                a_repeated_complete_is_done_and_writes_nothing
+                a_failed_rendition_says_why
+                a_released_rendition_waits_for_its_time
+                an_uncounted_release_takes_the_attempt_back
+                only_a_failed_rendition_can_be_retried;
+            leases:
+                a_late_result_changes_nothing
+                a_renewed_lease_does_not_run_out
+                leases_that_ran_out_begin_again_until_attempts_are_exhausted
+                leases_end_a_few_at_a_time
+                void_leases_run_out_at_once
+                untold_renditions_are_told_once
+                what_waits_longest_is_told_first;
+            changes:
+                every_transition_is_logged
+                what_changes_nothing_is_not_logged
+                a_follower_sees_every_change_once_and_in_order;
+            upkeep:
+                the_store_id_is_decided_once
+                of_concurrent_store_ids_one_is_decided
+                the_latest_heartbeat_counts
+                pruning_drops_only_what_is_old_and_a_few_at_a_time
+                positions_go_on_after_pruning
+                a_catalog_answers_pings;
+        })+
+    };
+}
+
+catalog_suite!(sqlite postgres);
+
+#[test]
+fn both_databases_have_migrations_of_the_same_names() {
+    let names = |folder: &str| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+        let entries = std::fs::read_dir(folder).expect("the folder can be read");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    assert!(!names("sqlite").is_empty());
+    assert_eq!(names("sqlite"), names("postgres"));
+}

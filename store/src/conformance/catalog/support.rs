@@ -1,0 +1,163 @@
+//! Catalogs to run cases on, and what cases put into them.
+
+use std::{future::Future, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::join_all};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+
+use crate::{
+    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageHeader, Job, NewImage, NewUser, Picture, RenditionId, Role, StoredBlob,
+    Timestamp, UserId,
+    catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
+    random_hex,
+};
+
+/// When cases begin.
+pub(super) const BEGIN: Timestamp = Timestamp(1_700_000_000_000_000);
+pub(super) const LEASE: Duration = Duration::from_mins(1);
+pub(super) const PICTURE: Picture = Picture { width: 640, height: 480, frame_count: 1, first_frame_only: true };
+
+/// That many seconds after [`BEGIN`].
+pub(super) fn second(seconds: u64) -> Timestamp {
+    BEGIN.plus(Duration::from_secs(seconds))
+}
+
+/// A new, empty catalog, and a way around the port for what it cannot do yet.
+pub(super) struct Fresh {
+    pub(super) catalog: Arc<dyn Catalog>,
+    database: Database,
+}
+
+enum Database {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+impl Fresh {
+    pub(super) async fn execute(&self, sql: &'static str) {
+        match &self.database {
+            Database::Sqlite(path) => {
+                let mut connection = SqliteConnectOptions::new().filename(path).connect().await.expect("a second connection");
+                connection.execute(sql).await.expect("the statement works");
+            }
+            Database::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await.expect("a second connection");
+                connection.execute(sql).await.expect("the statement works");
+            }
+        }
+    }
+}
+
+/// Runs a case on a catalog in a file of its own.
+pub(super) fn sqlite<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("catalog.db");
+    block_on(async {
+        let catalog = Sqlite::open(&path).await.expect("a new catalog");
+        case(Fresh { catalog: Arc::new(catalog), database: Database::Sqlite(path) }).await;
+    });
+}
+
+/// Runs a case on a catalog in a database of its own.
+pub(super) fn postgres<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
+    block_on(with_database(async |url| {
+        let catalog = Postgres::connect(&url, true).await.expect("a new catalog");
+        case(Fresh { catalog: Arc::new(catalog), database: Database::Postgres(url) }).await;
+    }));
+}
+
+/// Calls `test` with the URL of a new database, and drops that at the end, however it ends.
+pub(crate) async fn with_database(test: impl AsyncFnOnce(String)) {
+    let server = test_server();
+    let admin: PgConnectOptions = server.parse().expect("TINTYPE_TEST_POSTGRES is a URL");
+    let name = format!("tintype_test_{}", random_hex());
+    let mut connection = admin.connect().await.expect("the test server answers");
+    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a new database");
+    let url = admin.clone().database(&name).to_url_lossy().to_string();
+    let outcome = AssertUnwindSafe(test(url)).catch_unwind().await;
+    connection.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.expect("the database is dropped");
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no command line")]
+fn test_server() -> String {
+    std::env::var("TINTYPE_TEST_POSTGRES").expect("TINTYPE_TEST_POSTGRES names a server: run scripts/test, which starts one")
+}
+
+/// On threads, so that what runs at once does so on the catalog too.
+fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
+    runtime.block_on(test);
+}
+
+/// What comes of `count` calls at once.
+pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(count: usize, call: impl Fn(usize) -> F) -> Vec<T> {
+    let barrier = Arc::new(tokio::sync::Barrier::new(count));
+    let calls = (0..count).map(|index| {
+        let (barrier, call) = (barrier.clone(), call(index));
+        tokio::spawn(async move {
+            barrier.wait().await;
+            call.await
+        })
+    });
+    join_all(calls).await.into_iter().map(|result| result.expect("no call panics")).collect()
+}
+
+/// A user of this name.
+pub(super) async fn user(catalog: &dyn Catalog, name: &str) -> UserId {
+    let new = NewUser { name: name.to_owned(), role: Role::User, password_hash: "$argon2id$".to_owned() };
+    catalog.create_user(new, BEGIN).await.expect("a new user").id
+}
+
+/// A blob of an original, unlike any other.
+pub(super) fn original(owner: UserId, format: Format) -> StoredBlob {
+    stored(BlobKey::original(owner, format))
+}
+
+/// A blob of a rendition, unlike any other.
+pub(super) fn output(job: &Job) -> StoredBlob {
+    stored(BlobKey::rendition(job.owner, job.format))
+}
+
+fn stored(key: BlobKey) -> StoredBlob {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(&key.0.as_bytes()[key.0.len() - 32..]);
+    StoredBlob { key, digest: ContentDigest { size_bytes: 600_000, sha256, block_crc32c: vec![0, 0xffff_ffff, 0x1234_5678] } }
+}
+
+/// A PNG that wants a JPEG and a WebP.
+pub(super) fn png(owner: UserId) -> NewImage {
+    NewImage {
+        owner,
+        file_name: "Grüße 🐈.png".to_owned(),
+        header: ImageHeader { format: Format::Png, width: 4000, height: 3000, frame_count: 2 },
+        original: original(owner, Format::Png),
+        renditions: vec![Format::WebP, Format::Jpeg],
+        request_id: None,
+    }
+}
+
+/// The image that is made of `new`.
+pub(super) async fn create(catalog: &dyn Catalog, new: NewImage, now: Timestamp) -> Image {
+    match catalog.create_image(new, now).await.expect("an image can be created") {
+        Created::New(image) => image,
+        Created::Repeated(image) => panic!("repeated instead of new: {image:?}"),
+    }
+}
+
+/// A PNG of a new user with one pending JPEG.
+pub(super) async fn pending(catalog: &dyn Catalog) -> RenditionId {
+    let owner = user(catalog, &random_hex()).await;
+    let new = NewImage { renditions: vec![Format::Jpeg], ..png(owner) };
+    create(catalog, new, BEGIN).await.renditions[0].id
+}
+
+/// The job that is granted at `now`.
+pub(super) async fn claim(catalog: &dyn Catalog, id: RenditionId, now: Timestamp) -> Job {
+    match catalog.claim(id, "worker", LEASE, now).await.expect("a claim") {
+        Claim::Granted(job) => *job,
+        other => panic!("not granted: {other:?}"),
+    }
+}
