@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What converts: [`convert`](crate::convert::convert), or something that behaves like it.
-pub(crate) type Engine = fn(&[u8], &ImageHeader, &Spec, &ConversionLimits) -> Result<Converted, ConvertError>;
+pub(crate) type Engine = Arc<dyn Fn(&[u8], &ImageHeader, &Spec, &ConversionLimits) -> Result<Converted, ConvertError> + Send + Sync>;
 
 /// Attempts after a failure that may have come from outside the image: memory or time that others took.
 const ATTEMPTS_AFTER_A_CRASH: u32 = 2;

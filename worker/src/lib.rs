@@ -10,6 +10,8 @@ mod heartbeat;
 mod job;
 mod making;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Settings, WorkerConfig};
 pub use run::run;

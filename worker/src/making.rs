@@ -49,7 +49,7 @@ impl Workplace {
     /// Runs the engine on a thread of its own. A thread cannot be ended from outside: after a timeout it goes on and keeps its slot until
     /// it ends, so that there are never more conversions in memory than slots.
     async fn convert(&self, job: &Job, input: Vec<u8>, slot: Arc<OwnedSemaphorePermit>) -> Result<Converted, JobError> {
-        let (engine, limits) = (self.engine, self.config.limits.clone());
+        let (engine, limits) = (Arc::clone(&self.engine), self.config.limits.clone());
         let (header, spec) = (job.header, Spec::new(job.format));
         let limit = limits.timeout;
         let conversion = spawn_blocking(move || {

@@ -22,7 +22,7 @@ const MAX_QUEUE_DELAY: Duration = Duration::from_secs(10);
 ///
 /// No error ends it: what a store cannot do now is tried later.
 pub async fn run(stores: Stores, config: WorkerConfig, shutdown: Shutdown) {
-    run_with(convert, stores, config, shutdown).await;
+    run_with(Arc::new(convert), stores, config, shutdown).await;
 }
 
 pub(crate) async fn run_with(engine: Engine, stores: Stores, config: WorkerConfig, shutdown: Shutdown) {

@@ -3,6 +3,7 @@ use std::io::Cursor;
 use image::{
     AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::png::PngDecoder, metadata::Orientation,
 };
+use tiff::tags::Tag;
 use tintype_store::{ConversionLimits, Format, ImageHeader};
 
 use super::{ConvertError, colour, jpeg, pixels};
@@ -94,8 +95,20 @@ fn decode(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
     let (icc_profile, orientation) = metadata(&mut decoder);
-    let image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
+    if format == ImageFormat::Tiff && has_premultiplied_alpha(input) {
+        image = pixels::with_straight_alpha(pixels::in_integers(image));
+    }
     Ok(Raw { image, icc_profile, orientation })
+}
+
+/// Whether the colours of a TIFF are stored multiplied by their alpha ("associated alpha", TIFF 6.0, section 18), which `image` passes on
+/// as they are.
+fn has_premultiplied_alpha(tiff: &[u8]) -> bool {
+    const ASSOCIATED_ALPHA: u16 = 1;
+    let extra_samples =
+        tiff::decoder::Decoder::new(Cursor::new(tiff)).and_then(|mut decoder| decoder.find_tag_unsigned_vec(Tag::ExtraSamples));
+    extra_samples.is_ok_and(|samples| samples.is_some_and(|samples| samples.first() == Some(&ASSOCIATED_ALPHA)))
 }
 
 /// ICC profile and orientation; those that cannot be read count as absent, since the pixels are what matters.

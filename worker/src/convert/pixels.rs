@@ -44,6 +44,18 @@ pub(super) fn in_8_bit(image: DynamicImage) -> DynamicImage {
     }
 }
 
+/// Colours that are multiplied by their alpha become whole again.
+pub(super) fn with_straight_alpha(mut image: DynamicImage) -> DynamicImage {
+    match &mut image {
+        DynamicImage::ImageLumaA8(it) => divide_by_alpha(it, 2, straight_8),
+        DynamicImage::ImageRgba8(it) => divide_by_alpha(it, 4, straight_8),
+        DynamicImage::ImageLumaA16(it) => divide_by_alpha(it, 2, straight_16),
+        DynamicImage::ImageRgba16(it) => divide_by_alpha(it, 4, straight_16),
+        _ => {}
+    }
+    image
+}
+
 /// Grey with alpha becomes RGB with alpha, for formats that know no other kind of transparency.
 pub(super) fn without_grey_alpha(image: DynamicImage) -> DynamicImage {
     match image {
@@ -62,6 +74,25 @@ pub(super) fn over_white_8(sample: u8, alpha: u8) -> u8 {
 fn over_white_16(sample: u16, alpha: u16) -> u16 {
     let (sample, alpha) = (u64::from(sample), u64::from(alpha));
     ((sample * alpha + 65_535 * (65_535 - alpha) + 32_767) / 65_535) as u16
+}
+
+fn straight_8(sample: u8, alpha: u8) -> u8 {
+    let (sample, alpha) = (u32::from(sample), u32::from(alpha.max(1)));
+    ((sample * 255 + alpha / 2) / alpha).min(255) as u8
+}
+
+fn straight_16(sample: u16, alpha: u16) -> u16 {
+    let (sample, alpha) = (u64::from(sample), u64::from(alpha.max(1)));
+    ((sample * 65_535 + alpha / 2) / alpha).min(65_535) as u16
+}
+
+fn divide_by_alpha<T: Copy>(samples: &mut [T], channels: usize, straight: impl Fn(T, T) -> T) {
+    for pixel in samples.chunks_exact_mut(channels) {
+        let alpha = pixel[channels - 1];
+        for sample in &mut pixel[..channels - 1] {
+            *sample = straight(*sample, alpha);
+        }
+    }
 }
 
 fn is_opaque<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, opaque: P::Subpixel) -> bool {
@@ -121,6 +152,16 @@ mod tests {
         assert_eq!(in_8_bit(DynamicImage::ImageLumaA16(grey_alpha)).into_bytes(), repeated(2));
         assert_eq!(in_8_bit(DynamicImage::ImageRgb16(rgb)).into_bytes(), repeated(3));
         assert_eq!(in_8_bit(DynamicImage::ImageRgba16(rgba)).into_bytes(), repeated(4));
+    }
+
+    #[test]
+    fn premultiplied_colours_become_whole_again() {
+        let premultiplied = ImageBuffer::from_raw(4, 1, vec![64, 128, 7, 255, 64, 128, 0, 128, 16, 16, 0, 16, 9, 0, 0, 0]);
+        let straight = ImageBuffer::from_raw(4, 1, vec![64, 128, 7, 255, 128, 255, 0, 128, 255, 255, 0, 16, 255, 0, 0, 0]);
+        let [premultiplied, straight] = [premultiplied, straight].map(|it| DynamicImage::ImageRgba8(it.expect("4 pixels")));
+        assert_eq!(with_straight_alpha(premultiplied.clone()), straight);
+        let deep = with_straight_alpha(DynamicImage::ImageRgba16(premultiplied.to_rgba16()));
+        assert_eq!(DynamicImage::ImageRgba8(deep.to_rgba8()), straight);
     }
 
     #[test]

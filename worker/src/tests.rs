@@ -1,0 +1,374 @@
+//! The loop on real stores in a temporary folder, with converters that do what each test needs.
+
+use std::{
+    io::Cursor,
+    ops::Range,
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{TryStreamExt, stream::BoxStream};
+use image::{DynamicImage, ImageFormat, RgbImage};
+use tempfile::TempDir;
+use tintype_process::Shutdown;
+use tintype_store::{
+    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, NewImage, NewUser, Rendition, RenditionState, Role, StoreError,
+    StoreId, StoredBlob, Timestamp,
+    blobs::{BlobSink, BlobWriter, Blobs, read_checked},
+    header::read_header,
+    open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig, Stores},
+};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::{
+    WorkerConfig,
+    backoff::Failures,
+    convert::convert,
+    job::{Engine, Workplace},
+    run::run_with,
+};
+
+#[tokio::test]
+async fn a_hint_becomes_a_ready_rendition_whose_bytes_can_be_read() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    service.follow(&image, Arc::new(convert)).await;
+
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt), (RenditionState::Ready, 1));
+    let output = rendition.output.expect("a ready one has an output");
+    assert_eq!((output.picture.width, output.picture.height), (40, 30));
+    let stored = service.stores.catalog.blob(&output.blob).await.expect("the catalog answers").expect("it knows the blob");
+    let bytes = service.read(&stored).await;
+    assert_eq!(bytes.len() as u64, output.size_bytes);
+    assert_eq!(read_header(&bytes).expect("the result has a header").format, Format::Jpeg);
+}
+
+#[tokio::test]
+async fn a_hint_that_comes_twice_changes_nothing() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    service.follow(&image, Arc::new(convert)).await;
+    let first = service.rendition(&image).await;
+    service.follow(&image, Arc::new(|_, _, _, _| panic!("there is nothing to convert"))).await;
+    assert_eq!(service.rendition(&image).await, first);
+    assert_eq!(service.renditions_on_disk(), 1);
+}
+
+#[tokio::test]
+async fn damaged_pixels_fail_at_once_with_the_reason() {
+    let service = Service::new().await;
+    let mut png = picture();
+    let data = png.windows(4).position(|chunk| chunk == b"IDAT").expect("it has pixels");
+    png[data + 8] ^= 0x55;
+    let image = service.upload(&png).await;
+    service.follow(&image, Arc::new(convert)).await;
+
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt), (RenditionState::Failed, 1));
+    assert_eq!(rendition.failure.expect("it failed").reason, FailureReason::CorruptInput);
+}
+
+#[tokio::test]
+async fn a_missing_original_fails_at_once() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    service.stores.blobs.delete(&image.blob).await.expect("blobs can be deleted");
+    service.follow(&image, Arc::new(convert)).await;
+    assert_eq!(service.rendition(&image).await.failure.expect("it failed").reason, FailureReason::OriginalDamaged);
+}
+
+#[tokio::test]
+async fn a_crash_of_the_converter_ends_only_its_job_and_fails_it_the_second_time() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    let crash: Engine = Arc::new(|_, _, _, _| panic!("poison"));
+    service.follow(&image, Arc::clone(&crash)).await;
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt, rendition.failure), (RenditionState::Pending, 1, None));
+
+    let other = service.upload(&picture()).await;
+    service.begin_once_in_vain(&other).await;
+    service.follow(&other, crash).await;
+    let rendition = service.rendition(&other).await;
+    assert_eq!((rendition.state, rendition.attempt), (RenditionState::Failed, 2));
+    assert_eq!(rendition.failure.expect("it failed").reason, FailureReason::DecoderCrash);
+    assert_eq!(service.renditions_on_disk(), 0);
+}
+
+#[tokio::test]
+async fn a_conversion_that_takes_too_long_fails_and_keeps_its_slot_until_it_ends() {
+    let mut service = Service::new().await;
+    service.config.limits.timeout = Duration::from_millis(5);
+    let image = service.upload(&picture()).await;
+    service.begin_once_in_vain(&image).await;
+    let (gate, engine) = Gate::new();
+    service.follow(&image, engine).await;
+    assert_eq!(service.rendition(&image).await.failure.expect("it failed").reason, FailureReason::DecoderTimeout);
+    assert_eq!(service.slots.available_permits(), 0);
+    gate.open();
+    // Returns only because the thread has given the slot back.
+    let _slot = service.slots.acquire().await.expect("nobody closes the semaphore");
+}
+
+#[tokio::test]
+async fn blobs_that_are_away_give_the_rendition_back_uncounted() {
+    let mut service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    service.stores.blobs = Arc::new(Away);
+    let before = Timestamp::now();
+    service.follow(&image, Arc::new(convert)).await;
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt), (RenditionState::Pending, 0));
+    let claim = service.stores.catalog.claim(rendition.id, "test", service.config.lease, before).await.expect("the catalog answers");
+    assert!(matches!(claim, Claim::NotBefore(at) if at >= before.plus(Duration::from_secs(1))), "{claim:?}");
+}
+
+#[tokio::test]
+async fn a_result_that_came_too_late_is_removed() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    let (catalog, id, runtime) = (Arc::clone(&service.stores.catalog), image.id, tokio::runtime::Handle::current());
+    let engine: Engine = Arc::new(move |input, header, spec, limits| {
+        let deleted = runtime.block_on(catalog.delete_image(id, Timestamp::now())).expect("the catalog answers");
+        assert!(deleted);
+        convert(input, header, spec, limits)
+    });
+    service.follow(&image, engine).await;
+    assert_eq!(service.renditions_on_disk(), 0);
+}
+
+#[tokio::test]
+async fn a_lost_lease_ends_the_job_while_it_converts() {
+    let mut service = Service::new().await;
+    service.config.lease = Duration::from_millis(15);
+    let image = service.upload(&picture()).await;
+    let (mut gate, engine) = Gate::new();
+    let (following, deleted) = tokio::join!(service.follow(&image, engine), async {
+        gate.entered().await;
+        service.stores.catalog.delete_image(image.id, Timestamp::now()).await
+    });
+    // Both returned although the conversion still waits at the gate.
+    let ((), true) = (following, deleted.expect("the catalog answers")) else { panic!("the image was there") };
+    gate.open();
+    assert_eq!(service.renditions_on_disk(), 0);
+}
+
+#[tokio::test]
+async fn draining_finishes_what_has_begun() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    let (mut gate, engine) = Gate::new();
+    let shutdown = Shutdown::new();
+    let worker = tokio::spawn(run_with(engine, service.stores.clone(), service.config.clone(), shutdown.clone()));
+    service.tell(&image).await;
+    gate.entered().await;
+    shutdown.drain();
+    gate.open();
+    worker.await.expect("the worker ends");
+    assert_eq!(service.rendition(&image).await.state, RenditionState::Ready);
+}
+
+#[tokio::test]
+async fn stopping_at_once_gives_back_what_has_begun_uncounted() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    let (mut gate, engine) = Gate::new();
+    let shutdown = Shutdown::new();
+    shutdown.spawn(run_with(engine, service.stores.clone(), service.config.clone(), shutdown.clone()));
+    service.tell(&image).await;
+    gate.entered().await;
+    shutdown.drain();
+    shutdown.drained(Duration::ZERO).await;
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt), (RenditionState::Pending, 0));
+    gate.open();
+}
+
+#[tokio::test]
+async fn a_worker_says_that_it_is_there_and_what_it_can_do() {
+    let service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    let (mut gate, engine) = Gate::new();
+    let shutdown = Shutdown::new();
+    let worker = tokio::spawn(run_with(engine, service.stores.clone(), service.config.clone(), shutdown.clone()));
+    service.tell(&image).await;
+    gate.entered().await;
+    gate.open();
+    shutdown.drain();
+    worker.await.expect("the worker ends");
+    let workers = service.stores.catalog.workers(Timestamp(0)).await.expect("the catalog answers");
+    let [seen] = &workers[..] else { panic!("{workers:?}") };
+    assert_eq!((seen.slots, seen.sandbox.as_str()), (service.config.slots as u32, "none"));
+    assert!(seen.output_formats.contains(&Format::Jpeg) && seen.input_formats.contains(&Format::Gif));
+}
+
+/// Stores of one test and what is needed around them.
+struct Service {
+    stores: Stores,
+    config: WorkerConfig,
+    slots: Arc<Semaphore>,
+    folder: TempDir,
+}
+
+impl Service {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let config = StoreConfig {
+            data: folder.path().to_owned(),
+            catalog: CatalogUrl::Sqlite("catalog.db".into()),
+            blobs: BlobsUrl::Folder("blobs".into()),
+            jobs: JobsUrl::Local,
+        };
+        let stores = Stores::open(&config, Opener::Server).await.expect("the stores open");
+        Self { stores, config: WorkerConfig { slots: 1, ..WorkerConfig::default() }, slots: Arc::new(Semaphore::new(1)), folder }
+    }
+
+    /// An image of a user of its own with one rendition to make, a JPEG.
+    async fn upload(&self, bytes: &[u8]) -> Image {
+        let name = tintype_store::random_hex();
+        let user = NewUser { name, role: Role::User, password_hash: String::new() };
+        let owner = self.stores.catalog.create_user(user, Timestamp::now()).await.expect("the name is new").id;
+        let key = BlobKey::original(owner, Format::Png);
+        let mut sink = BlobSink::create(&*self.stores.blobs, key).await.expect("blobs can be written");
+        sink.write(Bytes::copy_from_slice(bytes)).await.expect("blobs can be written");
+        let original = sink.publish().await.expect("blobs can be written");
+        let header = read_header(bytes).expect("the header is good");
+        let new = NewImage { owner, file_name: "test.png".to_owned(), header, original, renditions: vec![Format::Jpeg], request_id: None };
+        match self.stores.catalog.create_image(new, Timestamp::now()).await.expect("the catalog answers") {
+            Created::New(image) => image,
+            Created::Repeated(image) => panic!("there was no request id: {image:?}"),
+        }
+    }
+
+    async fn tell(&self, image: &Image) {
+        self.stores.jobs.publish(&[image.renditions[0].id]).await.expect("the queue takes hints");
+    }
+
+    /// Sends a hint and follows it, as the loop does.
+    async fn follow(&self, image: &Image, engine: Engine) {
+        self.tell(image).await;
+        let delivery = self.stores.jobs.lease(1).await.expect("the queue answers").pop().expect("there is a hint");
+        assert_eq!(delivery.rendition(), image.renditions[0].id);
+        let slot = Arc::clone(&self.slots).acquire_owned().await.expect("nobody closes the semaphore");
+        let place = Workplace {
+            worker_id: "test".to_owned(),
+            stores: self.stores.clone(),
+            config: self.config.clone(),
+            engine,
+            shutdown: Shutdown::new(),
+            outages: Failures::default(),
+        };
+        place.follow(delivery, slot).await;
+    }
+
+    /// Uses up one attempt.
+    async fn begin_once_in_vain(&self, image: &Image) {
+        let (catalog, now) = (&self.stores.catalog, Timestamp::now());
+        let claim = catalog.claim(image.renditions[0].id, "other", self.config.lease, now).await.expect("the catalog answers");
+        let Claim::Granted(job) = claim else { panic!("it was free: {claim:?}") };
+        assert_eq!(catalog.release(&job, now, false, now).await.expect("the catalog answers"), Commit::Done);
+    }
+
+    async fn rendition(&self, image: &Image) -> Rendition {
+        self.stores.catalog.rendition(image.renditions[0].id).await.expect("the catalog answers").expect("there is one")
+    }
+
+    async fn read(&self, blob: &StoredBlob) -> Vec<u8> {
+        let blocks = read_checked(&*self.stores.blobs, blob, 0..blob.digest.size_bytes).await.expect("blobs can be read");
+        blocks.try_collect::<Vec<_>>().await.expect("every block is whole").concat()
+    }
+
+    fn renditions_on_disk(&self) -> usize {
+        fn count(folder: &Path) -> usize {
+            let entries = std::fs::read_dir(folder).expect("the folder can be read");
+            let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+            paths.map(|path| if path.is_dir() { count(&path) } else { usize::from(path.to_string_lossy().contains("converted_img")) }).sum()
+        }
+        count(self.folder.path())
+    }
+}
+
+/// Holds a conversion until it is opened, or dropped.
+struct Gate {
+    entered: Option<oneshot::Receiver<()>>,
+    opened: mpsc::Sender<()>,
+}
+
+impl Gate {
+    fn new() -> (Self, Engine) {
+        let (enter, entered) = oneshot::channel();
+        let (opened, wait) = mpsc::channel();
+        let inside = Mutex::new((Some(enter), wait));
+        let engine: Engine = Arc::new(move |input, header, spec, limits| {
+            let mut inside = inside.lock().expect("one conversion at a time");
+            if let Some(enter) = inside.0.take() {
+                // Not every test waits for this.
+                let _ = enter.send(());
+            }
+            // An error means that the gate is gone, which opens it as well.
+            let _ = inside.1.recv();
+            convert(input, header, spec, limits)
+        });
+        (Self { entered: Some(entered), opened }, engine)
+    }
+
+    async fn entered(&mut self) {
+        self.entered.take().expect("asked for once").await.expect("the conversion begins");
+    }
+
+    fn open(self) {
+        self.opened.send(()).expect("the conversion waits");
+    }
+}
+
+/// A blob store that does not answer.
+#[derive(Debug)]
+struct Away;
+
+impl Away {
+    fn error() -> StoreError {
+        StoreError::new(Kind::Unavailable, "the blob store is away")
+    }
+}
+
+#[async_trait]
+impl Blobs for Away {
+    async fn create(&self, _: &BlobKey) -> Result<Box<dyn BlobWriter>, StoreError> {
+        Err(Self::error())
+    }
+
+    async fn read(&self, _: &BlobKey, _: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        Err(Self::error())
+    }
+
+    async fn delete(&self, _: &BlobKey) -> Result<(), StoreError> {
+        Err(Self::error())
+    }
+
+    async fn store_id(&self) -> Result<Option<StoreId>, StoreError> {
+        Err(Self::error())
+    }
+
+    async fn set_store_id(&self, _: &StoreId) -> Result<(), StoreError> {
+        Err(Self::error())
+    }
+
+    async fn sweep_unpublished(&self, _: Timestamp) -> Result<u64, StoreError> {
+        Err(Self::error())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Err(Self::error())
+    }
+}
+
+fn picture() -> Vec<u8> {
+    let image = RgbImage::from_fn(40, 30, |x, y| image::Rgb([(x * 6) as u8, (y * 8) as u8, 99]));
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(image).write_to(&mut bytes, ImageFormat::Png).expect("it can be encoded");
+    bytes.into_inner()
+}
