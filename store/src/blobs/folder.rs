@@ -1,1 +1,0 @@
-//! Blobs as files of a local or shared folder.
