@@ -71,3 +71,54 @@ impl BlobSink {
         self.block.split().freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Notes the size of every write.
+    struct Recorder(Arc<Mutex<Vec<usize>>>);
+
+    #[async_trait]
+    impl BlobWriter for Recorder {
+        async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+            self.0.lock().expect("no test panics with the lock").push(bytes.len());
+            Ok(())
+        }
+
+        async fn persist(&mut self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn publish(self: Box<Self>) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    async fn writes(pieces: &[usize]) -> Vec<usize> {
+        let sizes = Arc::default();
+        let writer = Box::new(Recorder(Arc::clone(&sizes)));
+        let key = BlobKey("of no use".into());
+        let mut sink = BlobSink { key, writer, hasher: ContentHasher::default(), block: BytesMut::new() };
+        for piece in pieces {
+            sink.write(vec![7; *piece].into()).await.expect("the recorder never fails");
+        }
+        let blob = sink.publish().await.expect("the recorder never fails");
+        assert_eq!(blob.digest.size_bytes, pieces.iter().sum::<usize>() as u64);
+        sizes.lock().expect("no test panics with the lock").clone()
+    }
+
+    #[tokio::test]
+    async fn pieces_become_whole_blocks() {
+        const BLOCK: usize = CHECKSUM_BLOCK_BYTES;
+        assert_eq!(writes(&[]).await, Vec::<usize>::new());
+        assert_eq!(writes(&[0, 5, 0, 6]).await, [11]);
+        assert_eq!(writes(&[BLOCK, BLOCK]).await, [BLOCK, BLOCK]);
+        assert_eq!(writes(&[1, 2 * BLOCK + 3]).await, [BLOCK, BLOCK, 4]);
+        assert_eq!(writes(&[BLOCK / 3; 7]).await, [BLOCK, BLOCK, 7 * (BLOCK / 3) - 2 * BLOCK]);
+    }
+}
