@@ -10,6 +10,9 @@ use async_trait::async_trait;
 
 use crate::{RenditionId, StoreError};
 
+/// How long [`JobQueue::lease`] waits for a first hint.
+const LEASE_WAIT: Duration = Duration::from_secs(5);
+
 /// A queue of hints.
 #[async_trait]
 pub trait JobQueue: Debug + Send + Sync + 'static {
