@@ -1,8 +1,15 @@
 //! The one recovery path for everything that is stuck.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
+
+use tracing::warn;
 
 use crate::{StoreError, Timestamp, open::Stores};
+
+/// What one statement or message takes.
+const BATCH: u32 = 500;
+/// How many batches of a kind one sweep takes: enough to catch up quickly, few enough not to hold up what comes after.
+const MAX_BATCHES: u32 = 20;
 
 /// When something counts as stuck.
 #[derive(Debug, Clone)]
@@ -25,8 +32,8 @@ impl Default for SweepConfig {
             interval: Duration::from_secs(5),
             resend_after: Duration::from_secs(15),
             max_attempts: 3,
-            keep_unpublished: Duration::from_secs(24 * 3600),
-            keep_history: Duration::from_secs(7 * 24 * 3600),
+            keep_unpublished: Duration::from_hours(24),
+            keep_history: Duration::from_hours(7 * 24),
         }
     }
 }
@@ -45,8 +52,299 @@ pub struct SweepReport {
 }
 
 /// Sweeps once. Safe beside anything, any number at a time: every step is a conditional write. A step that fails does not keep the others
-/// from being tried; the first error is returned.
+/// from being tried; the first error is returned, further ones are logged.
+///
+/// Bounded: what is left over is taken by the next sweep. Nothing is removed from a blob store that is not the catalog's own.
 pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<SweepReport, StoreError> {
-    let _ = (stores, config, now);
-    Ok(SweepReport::default())
+    let results = [
+        expire_leases(stores, config, now).await,
+        resend(stores, config, now).await,
+        remove_doomed(stores).await,
+        remove_unpublished(stores, config, now).await,
+        stores.catalog.prune(now.minus(config.keep_history), BATCH * MAX_BATCHES).await.map(|()| 0),
+    ];
+    for error in results.iter().filter_map(|result| result.as_ref().err()).skip(1) {
+        warn!(error = error as &dyn Error, "another step of the sweep failed");
+    }
+    let [expired_leases, resent, removed_blobs, removed_unpublished, pruned] = results;
+    let report = SweepReport {
+        expired_leases: expired_leases?,
+        resent: resent?,
+        removed_blobs: removed_blobs?,
+        removed_unpublished: removed_unpublished?,
+    };
+    pruned.map(|_| report)
+}
+
+/// Removes the blobs of deleted images, the bytes first and then what the catalog knows of them. Returns how many.
+///
+/// Also good right after a deletion. A blob that cannot be removed does not keep the others from it, and stays doomed.
+pub async fn remove_doomed(stores: &Stores) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for batch in 0..MAX_BATCHES {
+        let doomed = stores.catalog.doomed_blobs(BATCH).await?;
+        if doomed.is_empty() {
+            break;
+        }
+        if batch == 0 {
+            stores.check_same_store().await?;
+        }
+        let was_full = doomed.len() >= BATCH as usize;
+        let mut gone = Vec::with_capacity(doomed.len());
+        let mut failed = None;
+        for key in doomed {
+            match stores.blobs.delete(&key).await {
+                Ok(()) => gone.push(key),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        stores.catalog.forget_blobs(&gone).await?;
+        removed += gone.len() as u64;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if !was_full {
+            break;
+        }
+    }
+    Ok(removed)
+}
+
+async fn expire_leases(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
+    let mut expired = 0;
+    for _ in 0..MAX_BATCHES {
+        let batch = stores.catalog.expire_leases(config.max_attempts, BATCH, now).await?;
+        expired += batch;
+        if batch < u64::from(BATCH) {
+            break;
+        }
+    }
+    Ok(expired)
+}
+
+/// Tells the queue of what it has not heard of lately. What cannot be told now is told again after [`SweepConfig::resend_after`].
+async fn resend(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
+    let mut resent = 0;
+    for _ in 0..MAX_BATCHES {
+        let untold = stores.catalog.untold(now.minus(config.resend_after), BATCH, now).await?;
+        if untold.is_empty() {
+            break;
+        }
+        stores.jobs.publish(&untold).await?;
+        resent += untold.len() as u64;
+        if untold.len() < BATCH as usize {
+            break;
+        }
+    }
+    Ok(resent)
+}
+
+async fn remove_unpublished(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
+    stores.check_same_store().await?;
+    stores.blobs.sweep_unpublished(now.minus(config.keep_unpublished)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        BlobKey, Claim, Created, Format, Image, ImageHeader, Kind, NewImage, NewUser, RenditionId, RenditionState, Role, StoreId, UserId,
+        blobs::BlobSink,
+        jobs::{Delivery, JobQueue},
+        open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig},
+        random_hex,
+    };
+
+    struct World {
+        folder: tempfile::TempDir,
+        stores: Stores,
+        user: UserId,
+        start: Timestamp,
+        config: SweepConfig,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder can be made");
+            let config = StoreConfig {
+                data: folder.path().to_owned(),
+                catalog: CatalogUrl::Sqlite("catalog.db".into()),
+                blobs: BlobsUrl::Folder("blobs".into()),
+                jobs: JobsUrl::Local,
+            };
+            let stores = Stores::open(&config, Opener::Server).await.expect("it opens");
+            let start = Timestamp::now();
+            let new = NewUser { name: "ada".into(), password_hash: "none".into(), role: Role::User };
+            let user = stores.catalog.create_user(new, start).await.expect("the name is free").id;
+            Self { folder, stores, user, start, config: SweepConfig::default() }
+        }
+
+        /// An image with one pending rendition.
+        async fn image(&self) -> Image {
+            let key = BlobKey::original(self.user, Format::Png);
+            let mut sink = BlobSink::create(&*self.stores.blobs, key).await.expect("a blob can be begun");
+            sink.write(Bytes::from_static(b"bytes")).await.expect("bytes can be written");
+            let new = NewImage {
+                owner: self.user,
+                file_name: "a.png".into(),
+                header: ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 },
+                original: sink.publish().await.expect("a blob can be published"),
+                renditions: vec![Format::Jpeg],
+                request_id: None,
+            };
+            match self.stores.catalog.create_image(new, self.start).await.expect("an image can be recorded") {
+                Created::New(image) => image,
+                Created::Repeated(_) => panic!("it has no request id"),
+            }
+        }
+
+        async fn deleted_image(&self) -> Image {
+            let image = self.image().await;
+            assert!(self.stores.catalog.delete_image(image.id, self.start).await.expect("an image can be deleted"));
+            image
+        }
+
+        fn has(&self, key: &BlobKey) -> bool {
+            self.folder.path().join("blobs").join(&key.0).exists()
+        }
+
+        async fn sweep(&self, after: Duration) -> Result<SweepReport, StoreError> {
+            sweep(&self.stores, &self.config, self.start.plus(after)).await
+        }
+
+        async fn hinted(&self) -> Vec<RenditionId> {
+            let mut ids = Vec::new();
+            for delivery in self.stores.jobs.lease(1000).await.expect("hints can be leased") {
+                ids.push(delivery.rendition());
+                delivery.ack().await.expect("a hint can be acked");
+            }
+            ids
+        }
+    }
+
+    /// A queue whose server is away.
+    #[derive(Debug)]
+    struct Away;
+
+    #[async_trait]
+    impl JobQueue for Away {
+        async fn publish(&self, _ids: &[RenditionId]) -> Result<(), StoreError> {
+            Err(StoreError::new(Kind::Unavailable, "the queue is away"))
+        }
+
+        async fn lease(&self, _max: usize) -> Result<Vec<Box<dyn Delivery>>, StoreError> {
+            Err(StoreError::new(Kind::Unavailable, "the queue is away"))
+        }
+
+        fn ack_wait(&self) -> Option<Duration> {
+            None
+        }
+
+        async fn ping(&self) -> Result<(), StoreError> {
+            Err(StoreError::new(Kind::Unavailable, "the queue is away"))
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_stuck_nothing_done() {
+        let world = World::new().await;
+        let image = world.image().await;
+        assert_eq!(world.sweep(Duration::ZERO).await.expect("it sweeps"), SweepReport::default());
+        assert!(world.has(&image.blob));
+    }
+
+    #[tokio::test]
+    async fn a_rendition_nobody_heard_of_is_told_again_and_again() {
+        let world = World::new().await;
+        let rendition = world.image().await.renditions[0].id;
+        for round in 1..=3 {
+            let later = (world.config.resend_after + Duration::from_secs(1)) * round;
+            assert_eq!(world.sweep(later).await.expect("it sweeps").resent, 1);
+            assert_eq!(world.sweep(later).await.expect("it sweeps").resent, 0, "not twice at once");
+            assert_eq!(world.hinted().await, [rendition]);
+        }
+    }
+
+    #[tokio::test]
+    async fn more_than_one_batch_is_told_in_one_sweep() {
+        let world = World::new().await;
+        let count = BATCH as usize + 1;
+        for _ in 0..count {
+            world.image().await;
+        }
+        let later = world.config.resend_after + Duration::from_secs(1);
+        assert_eq!(world.sweep(later).await.expect("it sweeps").resent, count as u64);
+        assert_eq!(world.hinted().await.len(), count);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_ran_out_is_given_back_and_told() {
+        let world = World::new().await;
+        let rendition = world.image().await.renditions[0].id;
+        let claim = world.stores.catalog.claim(rendition, "worker", Duration::from_mins(1), world.start).await;
+        assert!(matches!(claim, Ok(Claim::Granted(_))), "{claim:?}");
+        let early = world.sweep(Duration::from_secs(59)).await.expect("it sweeps");
+        assert_eq!((early.expired_leases, early.resent), (0, 0));
+        let late = world.sweep(Duration::from_secs(61)).await.expect("it sweeps");
+        assert_eq!((late.expired_leases, late.resent), (1, 1));
+        let state = world.stores.catalog.rendition(rendition).await.expect("the catalog answers").map(|rendition| rendition.state);
+        assert_eq!(state, Some(RenditionState::Pending));
+    }
+
+    #[tokio::test]
+    async fn a_failed_step_does_not_keep_the_others_from_being_tried() {
+        let mut world = World::new().await;
+        let rendition = world.image().await.renditions[0].id;
+        let deleted = world.deleted_image().await;
+        let local = std::mem::replace(&mut world.stores.jobs, Arc::new(Away));
+        let after = world.config.resend_after + Duration::from_secs(1);
+        let error = world.sweep(after).await.expect_err("the queue is away");
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(!world.has(&deleted.blob), "its bytes are removed all the same");
+        world.stores.jobs = local;
+        assert_eq!(world.sweep(after * 2).await.expect("it sweeps").resent, 1, "what could not be told is told later");
+        assert_eq!(world.hinted().await, [rendition]);
+    }
+
+    #[tokio::test]
+    async fn blobs_of_deleted_images_are_removed() {
+        let world = World::new().await;
+        let (deleted, kept) = (world.deleted_image().await, world.image().await);
+        assert_eq!(remove_doomed(&world.stores).await.expect("they can be removed"), 1);
+        assert!(!world.has(&deleted.blob) && world.has(&kept.blob));
+        assert_eq!(remove_doomed(&world.stores).await.expect("there is nothing left"), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_removed_from_a_store_of_another_name() {
+        let world = World::new().await;
+        let deleted = world.deleted_image().await;
+        let sink = BlobSink::create(&*world.stores.blobs, BlobKey::original(world.user, Format::Png)).await.expect("a blob can be begun");
+        let name = world.folder.path().join("blobs/store-id");
+        let own = std::fs::read(&name).expect("it has a name");
+        std::fs::write(&name, StoreId(random_hex()).0).expect("it can be written");
+        let later = world.config.keep_unpublished * 2;
+        assert_eq!(world.sweep(later).await.map_err(|error| error.kind()), Err(Kind::Misconfigured));
+        assert!(world.has(&deleted.blob));
+        std::fs::write(&name, own).expect("it can be written");
+        let report = world.sweep(later).await.expect("it sweeps");
+        assert_eq!((report.removed_blobs, report.removed_unpublished), (1, 1), "nothing was forgotten");
+        assert!(!world.has(&deleted.blob));
+        drop(sink);
+    }
+
+    #[tokio::test]
+    async fn unpublished_bytes_are_kept_for_their_time() {
+        let world = World::new().await;
+        let sink = BlobSink::create(&*world.stores.blobs, BlobKey::original(world.user, Format::Png)).await.expect("a blob can be begun");
+        let keep = world.config.keep_unpublished;
+        assert_eq!(world.sweep(keep / 2).await.expect("it sweeps").removed_unpublished, 0);
+        assert_eq!(world.sweep(keep + Duration::from_mins(1)).await.expect("it sweeps").removed_unpublished, 1);
+        drop(sink);
+    }
 }
