@@ -1,7 +1,7 @@
 use std::{io::Cursor, num::NonZeroU32};
 
 use image::{
-    AnimationDecoder, ColorType, DynamicImage, Frame, Frames, ImageDecoder, RgbaImage,
+    AnimationDecoder, ColorType, DynamicImage, Frame, Frames, ImageDecoder, Rgba, RgbaImage,
     codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
     metadata::{LoopCount, Orientation},
 };
@@ -34,6 +34,8 @@ pub(super) fn open<'a>(input: &'a [u8], header: &ImageHeader, limits: &Conversio
         Format::WebP => {
             let mut decoder = WebPDecoder::new(reader).map_err(ConvertError::decoding)?;
             let look = Look::of(&mut decoder, limits)?;
+            // Without a colour to clear with, the decoder would leave frames on the canvas that are to be removed. Browsers clear with none.
+            decoder.set_background_color(Rgba([0; 4])).map_err(ConvertError::decoding)?;
             let plays = plays(decoder.loop_count());
             Ok(look.of_frames(decoder.into_frames(), plays))
         }

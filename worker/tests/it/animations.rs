@@ -11,7 +11,7 @@ use image::{
 };
 use tintype_store::{FailureReason, Format, Picture, header::read_header};
 
-use crate::pictures::{as_png, converted, decoded};
+use crate::pictures::{as_png, converted, decoded, encoded, largest_difference};
 
 const RED: Rgba<u8> = Rgba([255, 0, 0, 255]);
 const BLUE: Rgba<u8> = Rgba([0, 0, 255, 255]);
@@ -38,6 +38,21 @@ fn a_gif_is_played_as_often_as_browsers_play_it() {
         let reader = png::Decoder::new(Cursor::new(&png)).read_info().expect("it can be decoded");
         assert_eq!(reader.info().animation_control().expect("it is animated").num_plays, plays);
     }
+}
+
+#[test]
+fn a_webp_becomes_an_animated_png_whose_frames_are_removed_in_time() {
+    let at = |left: u32| RgbaImage::from_fn(8, 6, move |x, y| if (left..left + 3).contains(&x) && y < 3 { RED } else { Rgba([0; 4]) });
+    let frames = [(at(0), 40), (at(4), 70_000)];
+    let converted = converted(&webp(&frames, 3), Format::Png).expect("it can be converted");
+    assert_eq!(converted.picture, Picture { width: 8, height: 6, frame_count: 2, first_frame_only: false });
+    for ((shown, shown_ms), (made, made_ms)) in frames_of(&converted.bytes).into_iter().zip(frames) {
+        assert_eq!(shown_ms, made_ms);
+        // The decoder rounds when it blends.
+        assert!(largest_difference(&shown.into(), &made.into()) <= 1);
+    }
+    let reader = png::Decoder::new(Cursor::new(&converted.bytes)).read_info().expect("it can be decoded");
+    assert_eq!(reader.info().animation_control().expect("it is animated").num_plays, 3);
 }
 
 #[test]
@@ -140,6 +155,22 @@ fn encode_frames(encoder: &mut GifEncoder<&mut Vec<u8>>, frames: &[(RgbaImage, u
         let frame = Frame::from_parts(image.clone(), 0, 0, Delay::from_numer_denom_ms(*delay_ms, 1));
         encoder.encode_frame(frame).expect("it can be encoded");
     }
+}
+
+/// Frames with alpha on a canvas of 8 by 6, each of which is removed before the next one is drawn; played `plays` times.
+fn webp(frames: &[(RgbaImage, u32)], plays: u16) -> Vec<u8> {
+    const REMOVE_AFTERWARDS: u8 = 1;
+    let u24 = |value: u32| value.to_le_bytes()[..3].to_vec();
+    let chunk = |name: &[u8; 4], data: &[u8]| [&name[..], &(data.len() as u32).to_le_bytes(), data].concat();
+    let mut chunks = chunk(b"VP8X", &[vec![0b0001_0010, 0, 0, 0], u24(7), u24(5)].concat());
+    chunks.extend(chunk(b"ANIM", &[&[0; 4][..], &plays.to_le_bytes()].concat()));
+    for (image, delay_ms) in frames {
+        let still = encoded(&DynamicImage::ImageRgba8(image.clone()), ImageFormat::WebP);
+        let size = [u24(0), u24(0), u24(image.width() - 1), u24(image.height() - 1), u24(*delay_ms), vec![REMOVE_AFTERWARDS]].concat();
+        // Behind "RIFF", a size and "WEBP" there is the one chunk of a still picture.
+        chunks.extend(chunk(b"ANMF", &[&size[..], &still[12..]].concat()));
+    }
+    chunk(b"RIFF", &[b"WEBP", &chunks[..]].concat())
 }
 
 /// A canvas of 5 by 4 with one frame of 2 by 2 at 1, 2.
