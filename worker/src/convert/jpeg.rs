@@ -5,7 +5,7 @@
 //! bytes between the segments of the header: both are accepted.
 
 use image::{DynamicImage, GrayImage, RgbImage, metadata::Orientation};
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use tintype_store::ConversionLimits;
 use zune_jpeg::{
     JpegDecoder,
@@ -52,6 +52,8 @@ pub(super) fn encode(image: &DynamicImage, quality: u8) -> Result<Vec<u8>, Conve
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
     encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    // The default takes the colour of one pixel in four, which falsifies fine patterns.
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     match image {
         DynamicImage::ImageLuma8(grey) => encoder.encode(grey, width, height, ColorType::Luma),
         DynamicImage::ImageRgb8(rgb) => encoder.encode(rgb, width, height, ColorType::Rgb),

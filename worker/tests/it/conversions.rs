@@ -1,6 +1,6 @@
 //! Still pictures: what comes out is what people saw.
 
-use image::{ColorType, DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
+use image::{ColorType, DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba};
 use moxcms::{ColorProfile, Layout, TransformOptions};
 use tintype_store::{ConversionLimits, FailureReason, Format, Picture, header::read_header};
 use tintype_worker::convert::{OUTPUT_FORMATS, Spec, convert};
@@ -43,6 +43,14 @@ fn what_is_transparent_is_white_in_a_jpeg() {
     let gone = DynamicImage::ImageRgba8(ImageBuffer::from_pixel(16, 16, Rgba([255, 0, 0, 0])));
     assert_eq!(as_jpeg(&encoded(&half_black, ImageFormat::Png)).to_rgb8().get_pixel(8, 8), &Rgb([127; 3]));
     assert_eq!(as_jpeg(&encoded(&gone, ImageFormat::Png)).to_rgb8().get_pixel(8, 8), &Rgb([255; 3]));
+}
+
+#[test]
+fn colours_finer_than_a_jpeg_stores_them_are_mixed() {
+    let stripes = RgbImage::from_fn(64, 64, |x, _| if x % 2 == 0 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) });
+    let shown = as_jpeg(&encoded(&stripes.into(), ImageFormat::Png)).to_rgb8();
+    let mean = |channel: usize| shown.pixels().map(|pixel| u64::from(pixel.0[channel])).sum::<u64>() / 4096;
+    assert!(mean(0).abs_diff(mean(2)) < 20, "red {} and blue {} are equally many", mean(0), mean(2));
 }
 
 #[test]
