@@ -22,7 +22,7 @@ use crate::{
 
 /// How long a starting process waits for the one before it to let go of the data folder.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a starting worker waits for a server to have made the stores ready.
+/// How long a starting worker waits for a server to have named the blob store.
 const WORKER_PATIENCE: Duration = Duration::from_mins(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -187,7 +187,6 @@ impl Stores {
     /// made the stores ready; `Kind::Unavailable` after that. A queue that is away is no reason not to open.
     pub async fn open(config: &StoreConfig, opener: Opener) -> Result<Self, StoreError> {
         config.check(opener)?;
-        let patience = if opener == Opener::Worker { WORKER_PATIENCE } else { Duration::ZERO };
         let (catalog, lock): (Arc<dyn Catalog>, _) = match &config.catalog {
             CatalogUrl::Sqlite(path) => {
                 let path = config.data.join(path);
@@ -196,10 +195,7 @@ impl Stores {
                 let lock = lock_folder(folder, LOCK_PATIENCE).await?;
                 (Arc::new(Sqlite::open(&path).await?), Some(Arc::new(lock)))
             }
-            CatalogUrl::Postgres(url) => {
-                let migrate = opener == Opener::Server;
-                (Arc::new(patiently(patience, || Postgres::connect(url, migrate)).await?), None)
-            }
+            CatalogUrl::Postgres(url) => (Arc::new(Postgres::connect(url, opener == Opener::Server).await?), None),
         };
         let BlobsUrl::Folder(path) = &config.blobs;
         let path = config.data.join(path);
@@ -207,6 +203,7 @@ impl Stores {
         if opener == Opener::Server && blobs.store_id().await?.is_none() {
             blobs.set_store_id(&StoreId(random_hex())).await?;
         }
+        let patience = if opener == Opener::Worker { WORKER_PATIENCE } else { Duration::ZERO };
         patiently(patience, || check_same_store(&*catalog, &*blobs)).await?;
         let jobs: Arc<dyn JobQueue> = match &config.jobs {
             JobsUrl::Local => Arc::new(Local::default()),

@@ -1,7 +1,8 @@
 use async_nats::jetstream::stream::Stream;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 
 use super::*;
@@ -169,6 +170,25 @@ async fn it_opens_and_fails_quickly_while_nats_is_away_and_names_no_password() {
 }
 
 #[tokio::test]
+async fn an_outage_ends_without_a_restart() {
+    let port = free_port().await;
+    let settings = settings();
+    let queue = JetStream::connect_as(&format!("nats://127.0.0.1:{port}"), settings.clone()).await.expect("it opens all the same");
+    let _cleanup = Cleanup(settings.stream);
+    for outage in 1..=2 {
+        let error = queue.publish(&[RenditionId(outage)]).await.expect_err("nobody is there");
+        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+        let mut forwarding = JoinSet::new();
+        forwarding.spawn(forward(port));
+        queue.context.client().flush().await.expect("it ends once there is a connection");
+        queue.publish(&[RenditionId(outage)]).await.expect("hints can be published again");
+        assert_eq!(lease_one(&queue).await, Some(RenditionId(outage)));
+        queue.ping().await.expect("it answers");
+        forwarding.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_never_answers_does_not_hold_up_a_publish() {
     let url = fake_server("2.12.0", true).await;
     let start = Instant::now();
@@ -202,6 +222,17 @@ async fn a_url_that_is_none_is_refused_without_showing_it() {
 async fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     listener.local_addr().expect("it is bound").port()
+}
+
+/// Passes connections at `port` on to the tests' NATS server until it is dropped, which cuts them.
+async fn forward(port: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is still free");
+    let server = url().trim_start_matches("nats://").to_owned();
+    let mut connections = JoinSet::new();
+    while let Ok((mut near, _)) = listener.accept().await {
+        let mut far = TcpStream::connect(&server).await.expect("the tests' NATS server is there");
+        connections.spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+    }
 }
 
 /// A server that says hello, answers pings and nothing else.
