@@ -25,9 +25,12 @@ pub fn main(config: Config) -> anyhow::Result<()> {
     }
     init_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;
         app::run(config, shutdown).await
-    })
+    });
+    // A conversion that hangs is on a thread that nobody can end but the end of the process.
+    runtime.shutdown_background();
+    served
 }
