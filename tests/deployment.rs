@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Client, Program, required, sign_in};
+use crate::{Client, Gate, Program, required, sign_in};
 
 /// The documented development password of the user `admin`.
 pub const ADMIN_PASSWORD: &str = "Admin555";
@@ -42,7 +42,9 @@ pub struct Tintype {
 
 #[derive(Debug)]
 struct Cluster {
+    /// Leads to the database itself; programs get there through the gate.
     catalog_url: String,
+    gate: Gate,
     nats: Option<Program>,
     nats_port: String,
 }
@@ -69,8 +71,11 @@ impl Tintype {
     pub async fn cluster_with(worker_count: usize, more: &[(&str, &str)]) -> Self {
         let mut tintype = Self::new(more);
         let catalog_url = new_database().await;
-        tintype.set("TINTYPE_CATALOG", &catalog_url);
-        tintype.cluster = Some(Cluster { catalog_url, nats: None, nats_port: "-1".to_owned() });
+        let (user, rest) = catalog_url.split_once('@').expect("the URL names a user");
+        let (service, database) = rest.split_once('/').expect("the URL names a database");
+        let gate = Gate::before(service).await;
+        tintype.set("TINTYPE_CATALOG", &format!("{user}@{}/{database}", gate.address));
+        tintype.cluster = Some(Cluster { catalog_url, gate, nats: None, nats_port: "-1".to_owned() });
         tintype.start_nats().await;
         tintype.start_server().await;
         for _ in 0..worker_count {
@@ -203,6 +208,11 @@ impl Tintype {
             Some(cluster) => Arc::new(Postgres::connect(&cluster.catalog_url, false).await.expect("the database answers")),
             None => Arc::new(Sqlite::open(&self.data.path().join("catalog.db")).await.expect("the file can be opened")),
         }
+    }
+
+    /// The way of servers and workers to the catalog of a cluster.
+    pub fn catalog_gate(&self) -> &Gate {
+        &self.cluster.as_ref().expect("only a cluster's catalog is elsewhere").gate
     }
 
     /// The folder of the blobs.

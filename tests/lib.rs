@@ -5,11 +5,13 @@
 
 mod client;
 mod deployment;
+mod gate;
 pub mod pictures;
 mod program;
 mod settings;
 
 pub use client::{Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};
+pub use gate::Gate;
 pub use program::Program;
 pub use settings::{corpus, required};
