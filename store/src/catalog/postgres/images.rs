@@ -106,12 +106,12 @@ impl Images for Postgres {
         }
         let rows = query_as(select_images!(
             "(SELECT * FROM images l
-              WHERE owner_id = $1 AND id < $2
+              WHERE owner_id >= $1 AND (owner_id, id) < ($1, $2) -- equality would let the planner walk through everybody's images
                 AND ($3 OR format = ANY ($4))
                 AND ($5 OR EXISTS (SELECT FROM renditions WHERE image_id = l.id AND state = ANY ($6)))
                 AND strpos(file_name, $7) > 0
                 AND created_at >= $8 AND created_at < $9
-              ORDER BY id DESC LIMIT $10)"
+              ORDER BY owner_id DESC, id DESC LIMIT $10)"
         ))
         .bind(owner.0)
         .bind(before.map_or(i64::MAX, |id| id.0))
@@ -124,8 +124,6 @@ impl Images for Postgres {
         .bind(filter.created_from.map_or(i64::MIN, |from| from.0))
         .bind(filter.created_before.map_or(i64::MAX, |before| before.0))
         .bind(i64::from(limit))
-        // Planned anew for each owner and filter: a plan for the average one reads all images of an owner who has very many.
-        .persistent(false)
         .fetch_all(&self.pool)
         .await?;
         Ok(rows::images(rows).into_values().rev().collect())

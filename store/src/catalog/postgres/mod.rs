@@ -53,6 +53,9 @@ impl Postgres {
             ("statement_timeout", milliseconds(STATEMENT_TIMEOUT)),
             ("lock_timeout", milliseconds(LOCK_TIMEOUT)),
             ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
+            // Every statement has one right plan, by its index. Planning for each set of values takes longer than running, and is at times
+            // taken in by statistics.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
         ]);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         if migrate {
