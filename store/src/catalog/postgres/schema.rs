@@ -78,3 +78,63 @@ async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::{
+        catalog::{Upkeep, postgres::Postgres},
+        conformance::catalog::support::with_database,
+    };
+
+    #[tokio::test]
+    async fn servers_that_start_at_once_migrate_once_while_a_worker_waits() {
+        with_database(async |url| {
+            for catalog in join_all([false, true, true, true].map(|migrate| Postgres::connect(&url, migrate))).await {
+                catalog.expect("a catalog").ping().await.expect("an answer");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_does_not_come_is_not_waited_for_for_ever() {
+        with_database(async |url| {
+            let error = wait(&PgPool::connect_lazy(&url).expect("a URL"), Duration::ZERO).await.expect_err("there is no schema");
+            assert_eq!(error.kind(), Kind::Unavailable);
+            assert!(error.to_string().contains(&format!("version 0 and needs {NEWEST}")), "{error}");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        with_database(async |url| {
+            let catalog = Postgres::connect(&url, true).await.expect("a catalog");
+            query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, '', TRUE, '', 0)")
+                .execute(&catalog.pool)
+                .await
+                .expect("a migration from the future");
+            for migrate in [true, false] {
+                let error = Postgres::connect(&url, migrate).await.expect_err("too new");
+                assert_eq!(error.kind(), Kind::Misconfigured);
+                assert!(error.to_string().contains(&format!("version 999, newer than the {NEWEST}")), "{error}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn an_absent_server_is_unavailable_within_three_seconds() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let silent = format!("postgres://nobody@{}/none", listener.local_addr().expect("its address"));
+        for url in ["postgres://nobody@127.0.0.1:1/none", &silent] {
+            let begin = Instant::now();
+            let error = Postgres::connect(url, true).await.expect_err("nobody answers");
+            assert_eq!(error.kind(), Kind::Unavailable, "{url}");
+            assert!(begin.elapsed() < Duration::from_secs(3), "{url}");
+        }
+    }
+}

@@ -36,3 +36,25 @@ async fn version(pool: &SqlitePool) -> Result<i64, StoreError> {
     }
     Ok(query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::query;
+
+    use super::*;
+    use crate::catalog::sqlite::Sqlite;
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("catalog.db");
+        let catalog = Sqlite::open(&path).await.expect("a catalog");
+        query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, '', TRUE, '', 0)")
+            .execute(&catalog.writer)
+            .await
+            .expect("a migration from the future");
+        let error = Sqlite::open(&path).await.expect_err("too new");
+        assert_eq!(error.kind(), Kind::Misconfigured);
+        assert!(error.to_string().contains(&format!("version 999, newer than the {NEWEST}")), "{error}");
+    }
+}

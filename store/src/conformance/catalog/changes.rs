@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use super::support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, pending, png, second, user};
 use crate::{Change, ChangeKind, Commit, Failure, FailureReason, Format, ImageId, NewImage, Retry, catalog::Catalog};
@@ -62,15 +65,17 @@ async fn live(catalog: &dyn Catalog, owner: crate::UserId) -> ImageId {
     image.id
 }
 
-/// Reads `wanted` changes as they come, in pages of `limit`.
-async fn follow(catalog: Arc<dyn Catalog>, wanted: usize, limit: u32) -> Vec<Change> {
+/// Reads changes as they come, in pages of `limit`, up to the last position once that is known.
+async fn follow(catalog: Arc<dyn Catalog>, last: Arc<OnceLock<i64>>, limit: u32) -> Vec<Change> {
     let mut seen: Vec<Change> = Vec::new();
-    while seen.len() < wanted {
+    loop {
         let position = seen.last().map_or(0, |change| change.position);
+        if last.get().is_some_and(|last| position >= *last) {
+            return seen;
+        }
         seen.extend(catalog.changes_after(position, limit).await.expect("changes"));
         tokio::task::yield_now().await;
     }
-    seen
 }
 
 pub(super) async fn a_follower_sees_every_change_once_and_in_order(fresh: Fresh) {
@@ -80,7 +85,8 @@ pub(super) async fn a_follower_sees_every_change_once_and_in_order(fresh: Fresh)
     let catalog = fresh.catalog;
     let owner = user(&*catalog, "ada").await;
     let wanted = WRITERS * LIVES * CHANGES_OF_A_LIFE;
-    let followers = [1, 7, 1000].map(|limit| tokio::spawn(follow(catalog.clone(), wanted, limit)));
+    let last = Arc::new(OnceLock::new());
+    let followers = [1, 7, 1000].map(|limit| tokio::spawn(follow(catalog.clone(), last.clone(), limit)));
     let lives = at_once(WRITERS, |_| {
         let catalog = catalog.clone();
         async move {
@@ -93,7 +99,15 @@ pub(super) async fn a_follower_sees_every_change_once_and_in_order(fresh: Fresh)
     })
     .await;
 
-    let log = catalog.changes_after(0, ALL).await.expect("changes");
+    // While a follower is about to give positions, the newest changes may be out of sight.
+    let log = loop {
+        let log = catalog.changes_after(0, ALL).await.expect("changes");
+        if log.len() >= wanted {
+            break log;
+        }
+    };
+    assert_eq!(log.len(), wanted);
+    last.set(log[wanted - 1].position).expect("set once");
     assert!(log.is_sorted_by(|a, b| a.position < b.position));
     let mut kinds: BTreeMap<ImageId, Vec<ChangeKind>> = BTreeMap::new();
     for change in &log {

@@ -1,5 +1,5 @@
 use super::support::{BEGIN, Fresh, at_once, create, png, second, user};
-use crate::{BlobKey, Created, Format, Image, ImageId, NewImage, RenditionId, RenditionState};
+use crate::{BlobKey, Created, Format, Image, ImageFilter, ImageId, NewImage, RenditionId, RenditionState};
 
 pub(super) async fn an_image_reads_back_as_created(fresh: Fresh) {
     let catalog = fresh.catalog;
@@ -100,7 +100,7 @@ pub(super) async fn of_concurrent_requests_one_makes_the_image(fresh: Fresh) {
             assert_eq!(image.as_ref(), Some(made[0]));
         }
     }
-    let listed = catalog.list_images(owner, &crate::ImageFilter::default(), None, 100).await.expect("a page");
+    let listed = catalog.list_images(owner, &ImageFilter::default(), None, 100).await.expect("a page");
     assert_eq!(listed, [made[0].clone()]);
 }
 
@@ -112,4 +112,30 @@ pub(super) async fn a_repeated_request_after_deletion_makes_nothing(fresh: Fresh
     assert!(catalog.delete_image(first.id, BEGIN).await.expect("an answer"));
     assert_eq!(catalog.create_image(new(), second(1)).await.expect("a repeat"), Created::Repeated(None));
     assert_eq!(catalog.image_by_request(owner, "gone").await.expect("an answer"), Some(None));
+}
+
+pub(super) async fn abandoned_calls_leave_nothing_half_done(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    let owner = user(&*catalog, "ada").await;
+    for patience in 0..60 {
+        // A caller that goes away at any point of the call, as one does whose client hangs up.
+        tokio::select! {
+            biased;
+            created = catalog.create_image(png(owner), BEGIN) => assert!(created.is_ok()),
+            () = async { for _ in 0..patience * patience { tokio::task::yield_now().await } } => {}
+        }
+        tokio::select! {
+            biased;
+            changes = catalog.changes_after(0, 1) => assert!(changes.is_ok()),
+            () = async { for _ in 0..patience * patience { tokio::task::yield_now().await } } => {}
+        }
+    }
+    let last = create(&*catalog, png(owner), BEGIN).await;
+    let images = catalog.list_images(owner, &ImageFilter::default(), None, 1000).await.expect("a page");
+    let changes = catalog.changes_after(0, 1000).await.expect("changes");
+    assert_eq!(images.first(), Some(&last));
+    assert!(images.iter().all(|image| image.renditions.len() == 2));
+    let mut logged: Vec<ImageId> = changes.iter().map(|change| change.image).collect();
+    logged.sort_unstable_by(|a, b| b.cmp(a));
+    assert_eq!(logged, images.iter().map(|image| image.id).collect::<Vec<_>>());
 }

@@ -41,7 +41,8 @@ macro_rules! catalog_suite {
                 a_repeated_request_returns_the_first_image_and_writes_nothing
                 a_request_id_is_its_owners_own
                 of_concurrent_requests_one_makes_the_image
-                a_repeated_request_after_deletion_makes_nothing;
+                a_repeated_request_after_deletion_makes_nothing
+                abandoned_calls_leave_nothing_half_done;
             listing:
                 pages_are_complete_and_disjoint
                 filters_show_exactly_what_matches;
