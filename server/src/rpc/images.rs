@@ -47,7 +47,7 @@ impl ImageRpcs {
         self.0.authorizer.rendition(caller, id).await?;
         match stores.catalog.retry(id, Timestamp::now()).await? {
             Retry::Pending(rendition) => {
-                upload::hint(stores, &[id]).await;
+                self.0.shutdown.spawn(upload::hint(stores.clone(), vec![id]));
                 Ok(RetryRenditionResponse { rendition: Some(wire::proto_rendition(rendition)) })
             }
             Retry::NotFailed(state) => {

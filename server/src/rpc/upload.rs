@@ -148,9 +148,8 @@ impl Upload {
             Ok(Finished { image, repeated }) => {
                 let pending = image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
                 let pending: Vec<_> = pending.map(|rendition| rendition.id).collect();
-                let told = self.done(image, repeated).await;
-                hint(&self.core.stores, &pending).await;
-                told
+                self.core.shutdown.spawn(hint(self.core.stores.clone(), pending));
+                self.done(image, repeated).await
             }
             Err(refusal) => self.refuse_finished(refusal).await,
         }
@@ -180,9 +179,9 @@ impl Upload {
     }
 }
 
-/// Tells the workers. Nothing is lost when it fails: the sweeper tells them again.
-pub(crate) async fn hint(stores: &Stores, ids: &[RenditionId]) {
-    if let Err(error) = stores.jobs.publish(ids).await {
+/// Tells the workers. Nobody waits for it, and nothing is lost when it fails: the sweeper tells them again.
+pub(crate) async fn hint(stores: Stores, ids: Vec<RenditionId>) {
+    if let Err(error) = stores.jobs.publish(&ids).await {
         tracing::warn!(error = %Chain(&error), "the queue did not take a hint; the sweeper sends it again");
     }
 }
