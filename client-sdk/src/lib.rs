@@ -1,1 +1,56 @@
+//! The client library of Tintype, an image service: upload images, have them made in other formats, list them and stream them back.
+//!
+//! ```no_run
+//! use tintype_client::{Client, Format};
+//!
+//! # async fn example() -> tintype_client::Result<()> {
+//! let client = Client::builder("http://127.0.0.1:50051").password("admin", "Admin555").build()?;
+//!
+//! let image = client.upload("cat.png").send().await?;
+//! println!("stored {} as image {}: {} x {} pixels", image.file_name, image.id, image.width, image.height);
+//!
+//! client.download(image.id).format(Format::Jpeg).wait().to_path("cat.jpeg").await?;
+//! client.delete(image.id).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is required is an argument, what is optional a method of the builder that comes back, and [`Upload::send`],
+//! [`DownloadRequest::send`] and their like do the work. Everything runs on Tokio.
+//!
+//! - A [`Client`] is cheap to clone and meant to be shared.
+//! - Calls that fail for a passing reason are repeated as the [`RetryPolicy`] says: reads, deletions, and uploads, which carry a
+//!   request id so that no attempt makes a second image.
+//! - Uploads and downloads hold a few chunks of 256 KiB in memory, whatever the size of the file.
+//! - A download goes on where it stopped when the connection breaks, and is checked against its SHA-256.
+//! - An [`Error`] has the server's code, reason and details.
+#![warn(missing_docs)]
 
+mod builder;
+mod client;
+mod download;
+mod error;
+mod limits;
+mod list;
+mod model;
+mod retry;
+mod source;
+mod token;
+mod upload;
+mod upload_stream;
+mod wire;
+
+pub use async_trait::async_trait;
+pub use builder::{ClientBuilder, TlsOptions};
+pub use client::Client;
+pub use download::{Download, DownloadInfo, DownloadRequest};
+pub use error::{Error, ErrorKind, FieldViolation, Result};
+pub use limits::Limits;
+pub use list::{ListImages, Page};
+pub use model::{Format, Image, ImageState, Rendition, RenditionFailure, RenditionState, Role, User};
+pub use retry::RetryPolicy;
+pub use source::Source;
+pub use tintype_proto::v1::ErrorReason;
+pub use token::{Secret, Token, TokenProvider};
+pub use tonic::Code;
+pub use upload::{Upload, UploadProgress, Uploaded};

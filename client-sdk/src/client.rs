@@ -1,0 +1,280 @@
+//! The client and its calls with a single answer.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tintype_proto::v1::{
+    DeleteImageRequest, ErrorReason, GetCurrentUserRequest, GetImageRequest, GetLimitsRequest, RetryRenditionRequest,
+    auth_service_client::AuthServiceClient, image_service_client::ImageServiceClient,
+};
+use tokio::time::sleep;
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use crate::{
+    ClientBuilder, DownloadRequest, Error, ErrorKind, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy, Secret,
+    Source, Token, TokenProvider, Upload, User, retry::Attempts, token, wire,
+};
+
+/// Pauses between two looks at an image that is being worked on: the first, and the longest that doubling leads to.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const LONGEST_POLL: Duration = Duration::from_secs(1);
+
+/// A connection to a Tintype service.
+///
+/// Cheap to clone: clones share the connection, which carries many calls at once and is made anew when it is lost.
+/// Reads, deletions and uploads that fail for a passing reason are repeated as the [`RetryPolicy`] says.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    channel: Channel,
+    tokens: Option<Arc<dyn TokenProvider>>,
+    retry: RetryPolicy,
+    call_timeout: Duration,
+}
+
+impl Client {
+    /// Connects to `url` without a token, which is enough to [sign in](Client::sign_in) and little else.
+    ///
+    /// Waits for the connection, so a wrong address shows at once.
+    pub async fn connect(url: impl Into<String>) -> Result<Client> {
+        let client = Client::builder(url).build()?;
+        // Any answer proves that somebody is there, also the refusal of a call without a token.
+        match client.current_user().await {
+            Err(error) if error.kind() != ErrorKind::Refused => Err(error),
+            _ => Ok(client),
+        }
+    }
+
+    /// Makes a client for the server at `url`, `http://…` or `https://…`.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url.into())
+    }
+
+    pub(crate) fn new(channel: Channel, tokens: Option<Arc<dyn TokenProvider>>, retry: RetryPolicy, call_timeout: Duration) -> Client {
+        Client(Arc::new(Shared { channel, tokens, retry, call_timeout }))
+    }
+
+    /// The same connection and settings with another token.
+    #[must_use]
+    pub fn with_token(&self, token: impl Into<Secret>) -> Client {
+        let tokens: Arc<dyn TokenProvider> = Arc::new(token::StaticToken(token.into()));
+        Client::new(self.0.channel.clone(), Some(tokens), self.0.retry, self.0.call_timeout)
+    }
+
+    /// Exchanges a user's name and password for a token. This client goes on as before: see [`Client::with_token`].
+    pub async fn sign_in(&self, user_name: &str, password: impl Into<Secret>) -> Result<Token> {
+        let password = password.into();
+        let mut attempts = self.attempts();
+        loop {
+            match token::sign_in(self.0.channel.clone(), user_name.to_owned(), &password).await {
+                Ok(token) => return Ok(token),
+                Err(error) => attempts.wait(error).await?,
+            }
+        }
+    }
+
+    /// Who this client is signed in as.
+    pub async fn current_user(&self) -> Result<User> {
+        let mut call = self.call();
+        let answer = loop {
+            let request = call.request(GetCurrentUserRequest {}).await?;
+            match AuthServiceClient::new(self.0.channel.clone()).get_current_user(request).await {
+                Ok(answer) => break answer.into_inner(),
+                Err(status) => call.failed(status.into()).await?,
+            }
+        };
+        Ok(answer.user.ok_or_else(|| Error::bad_answer("the answer holds no user"))?.into())
+    }
+
+    /// Everything about one image but its bytes.
+    pub async fn image(&self, image_id: i64) -> Result<Image> {
+        let request = GetImageRequest { id: image_id };
+        let answer = self.images_call(request, |mut service, request| async move { service.get_image(request).await }).await?;
+        wire::image(answer.image)
+    }
+
+    /// Returns the image as soon as all its renditions are final, ready or failed. Bound it with [`tokio::time::timeout`] where needed.
+    pub async fn wait_ready(&self, image_id: i64) -> Result<Image> {
+        // The service has no call yet that reports changes by itself, so this one looks again and again, less and less often.
+        let mut pause = FIRST_POLL;
+        loop {
+            let image = self.image(image_id).await?;
+            if image.state() != ImageState::Pending {
+                return Ok(image);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_POLL);
+        }
+    }
+
+    /// The caller's images, newest first: a builder for a lazy stream.
+    pub fn images(&self) -> ListImages {
+        ListImages::new(self.clone())
+    }
+
+    /// Deletes an image with all its renditions. An image that is not there is the error `IMAGE_NOT_FOUND`.
+    pub async fn delete(&self, image_id: i64) -> Result<()> {
+        let mut call = self.call();
+        let mut answer_was_lost = false;
+        loop {
+            let request = call.request(DeleteImageRequest { id: image_id }).await?;
+            match self.images_service().delete_image(request).await.map_err(Error::from) {
+                Ok(_) => return Ok(()),
+                // The attempt before did it, and its answer never came.
+                Err(error) if answer_was_lost && error.is(ErrorReason::ImageNotFound) => return Ok(()),
+                Err(error) => {
+                    answer_was_lost |= error.kind() == ErrorKind::Unreachable;
+                    call.failed(error).await?;
+                }
+            }
+        }
+    }
+
+    /// Puts a failed rendition back into the queue, with all its attempts, and returns it as it is then.
+    ///
+    /// Not repeated when the connection breaks: look at the image to see whether it took.
+    pub async fn retry_rendition(&self, rendition_id: i64) -> Result<Rendition> {
+        let mut call = self.call();
+        loop {
+            let request = call.request(RetryRenditionRequest { rendition_id }).await?;
+            match self.images_service().retry_rendition(request).await.map_err(Error::from) {
+                Ok(answer) => return wire::rendition(answer.into_inner().rendition),
+                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+                Err(error) => call.failed(error).await?,
+            }
+        }
+    }
+
+    /// Every limit in force, and the formats that are taken and made.
+    pub async fn limits(&self) -> Result<Limits> {
+        let request = GetLimitsRequest {};
+        wire::limits(self.images_call(request, |mut service, request| async move { service.get_limits(request).await }).await?)
+    }
+
+    /// Uploads a file, bytes in memory, a reader or a stream: a builder, see [`Upload`].
+    pub fn upload(&self, source: impl Into<Source>) -> Upload {
+        Upload::new(self.clone(), source.into())
+    }
+
+    /// Downloads an image, as JPEG unless another format is asked for: a builder, see [`DownloadRequest`].
+    pub fn download(&self, image_id: i64) -> DownloadRequest {
+        DownloadRequest::image(self.clone(), image_id)
+    }
+
+    /// Downloads one certain rendition: a builder, see [`DownloadRequest`].
+    pub fn download_rendition(&self, rendition_id: i64) -> DownloadRequest {
+        DownloadRequest::rendition(self.clone(), rendition_id)
+    }
+
+    /// A call with a single answer that may be repeated without harm.
+    pub(crate) async fn images_call<Q: Clone, A, F>(
+        &self,
+        message: Q,
+        send: impl Fn(ImageServiceClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let mut call = self.call();
+        loop {
+            let request = call.request(message.clone()).await?;
+            match send(self.images_service(), request).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => call.failed(status.into()).await?,
+            }
+        }
+    }
+
+    pub(crate) fn images_service(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(self.0.channel.clone())
+    }
+
+    pub(crate) fn attempts(&self) -> Attempts {
+        self.0.retry.start()
+    }
+
+    pub(crate) fn call(&self) -> Call {
+        Call { client: self.clone(), attempts: self.attempts(), sent: None, asked_again: false }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("tokens", &self.0.tokens).field("retry", &self.0.retry).finish_non_exhaustive()
+    }
+}
+
+/// One call with all its attempts: puts the token on, and decides whether and when there is another attempt.
+#[derive(Debug)]
+pub(crate) struct Call {
+    client: Client,
+    attempts: Attempts,
+    /// The token of the last attempt.
+    sent: Option<Secret>,
+    /// Whether the provider was already told that its token is invalid.
+    asked_again: bool,
+}
+
+impl Call {
+    /// The request of a call with a single answer.
+    pub(crate) async fn request<T>(&mut self, message: T) -> Result<Request<T>> {
+        let mut request = self.streaming_request(message).await?;
+        request.set_timeout(self.client.0.call_timeout);
+        Ok(request)
+    }
+
+    /// The request of a call that may take as long as it needs.
+    pub(crate) async fn streaming_request<T>(&mut self, message: T) -> Result<Request<T>> {
+        let mut request = Request::new(message);
+        if self.sent.is_none()
+            && let Some(provider) = &self.client.0.tokens
+        {
+            self.sent = Some(provider.token(None).await?);
+        }
+        if let Some(token) = &self.sent {
+            request.metadata_mut().insert("authorization", bearer(token)?);
+        }
+        Ok(request)
+    }
+
+    /// Returns when it is time for the next attempt, or gives `error` back if there shall be none.
+    pub(crate) async fn failed(&mut self, error: Error) -> Result<()> {
+        if error.is(ErrorReason::TokenInvalid) && self.renew_token().await? {
+            return Ok(());
+        }
+        self.attempts.wait(error).await
+    }
+
+    /// Something was achieved: what fails next fails for the first time.
+    pub(crate) fn achieved(&mut self) {
+        self.attempts.reset();
+        self.asked_again = false;
+    }
+
+    /// Whether another attempt would follow on `error`.
+    pub(crate) fn would_repeat(&self, error: &Error) -> bool {
+        let renews = error.is(ErrorReason::TokenInvalid) && !self.asked_again && self.sent.is_some();
+        renews || self.attempts.would_wait(error)
+    }
+
+    /// Whether the provider had another token.
+    async fn renew_token(&mut self) -> Result<bool> {
+        let (Some(refused), Some(provider), false) = (self.sent.take(), &self.client.0.tokens, self.asked_again) else { return Ok(false) };
+        self.asked_again = true;
+        let token = provider.token(Some(&refused)).await?;
+        let renewed = token != refused;
+        self.sent = Some(token);
+        Ok(renewed)
+    }
+}
+
+fn bearer(token: &Secret) -> Result<MetadataValue<Ascii>> {
+    let parsed = format!("Bearer {}", token.expose()).parse::<MetadataValue<Ascii>>();
+    let mut value = parsed.map_err(|_| Error::bad_setting("the token holds characters that no token has"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,49 @@
+//! What the service takes and makes.
+
+use std::time::Duration;
+
+use crate::Format;
+
+/// The limits in force and the formats that are taken and made. A request beyond a limit is refused with its name and value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Size of a file in bytes.
+    pub max_file_bytes: u64,
+    /// Width and height of an image in pixels.
+    pub max_side_pixels: u32,
+    /// Pixels of one frame.
+    pub max_frame_pixels: u64,
+    /// Pixels of all frames of an image together.
+    pub max_total_pixels: u64,
+    /// Frames of an image.
+    pub max_frames: u32,
+    /// Wall-clock time of one conversion.
+    pub conversion_timeout: Duration,
+    /// Memory of one conversion in bytes.
+    pub conversion_memory_bytes: u64,
+    /// How often the making of a rendition is begun before it counts as failed.
+    pub max_attempts: u32,
+    /// Length of a file name in bytes of UTF-8.
+    pub max_file_name_bytes: u32,
+    /// Open streams of one connection.
+    pub max_streams_per_connection: u32,
+    /// Chunk size in bytes that serves best.
+    pub advised_chunk_bytes: u32,
+    /// Largest chunk in bytes.
+    pub max_chunk_bytes: u32,
+    /// How long an upload stream may be silent.
+    pub stream_idle_timeout: Duration,
+    /// Images on a page when none is asked for.
+    pub default_page_size: u32,
+    /// Images on a page at most.
+    pub max_page_size: u32,
+    /// How long the server holds a download that waits for a rendition.
+    pub max_wait: Duration,
+    /// Formats that are taken.
+    pub input_formats: Vec<Format>,
+    /// Formats that the workers alive now can make; empty when none is alive.
+    pub output_formats: Vec<Format>,
+    /// Formats that every uploaded image gets, apart from the one it has.
+    pub automatic_formats: Vec<Format>,
+}

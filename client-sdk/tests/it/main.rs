@@ -1,0 +1,6 @@
+//! The client against a small service of the same contract, over real connections.
+
+mod calls;
+mod downloads;
+mod fake;
+mod uploads;
