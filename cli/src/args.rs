@@ -1,0 +1,191 @@
+//! What can be said on the command line. `--help` is the reference.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use tintype_client::Format;
+
+const AFTER_HELP: &str = "\
+Environment:
+  TINTYPE_TOKEN     Token to send instead of the one that `login` keeps
+  TINTYPE_PASSWORD  Password for `login` instead of asking for it
+
+Exit codes:
+    0  all done
+    1  something failed; with several files or ids, at least one of them, and the others went on
+    2  the command line makes no sense
+    3  not signed in, sign-in refused, or not permitted
+    4  not found
+    5  the server cannot be reached or cannot serve now
+  130  interrupted (128 and the number of the signal)
+  141  nobody reads the output any more";
+
+/// Stores images, makes them in other formats and brings them back.
+#[derive(Debug, Parser)]
+#[command(name = "tintype", version, after_help = AFTER_HELP, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Common {
+    /// The server, `http://…` or `https://…`
+    #[arg(long, global = true, env = "TINTYPE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    pub(crate) server: String,
+    /// How results are printed: tab separated text, or one JSON object a line
+    #[arg(long, global = true, value_enum, value_name = "KIND", default_value = "text")]
+    pub(crate) output: OutputKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputKind {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sign in, and keep the token in the user's config folder
+    Login(Login),
+    /// Forget the token kept for the server
+    Logout,
+    /// Store files: prints a line as each is done, with its id, base name and state (`pending`, `ready` or `failed`)
+    Upload(Upload),
+    /// List images, newest first
+    Ls(Ls),
+    /// Tell everything about one image
+    Show(Show),
+    /// Download an image in the format asked for
+    Get(Get),
+    /// Delete images with all their renditions
+    Rm(Rm),
+    /// Try failed renditions again
+    Retry(Retry),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Login {
+    /// Name of the user
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub(crate) user: String,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Upload {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print each line only when all renditions of the image are ready or have failed; one that failed counts as a failure
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Take all files in folders, and in the folders within
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Ls {
+    /// Only images whose original has this format; may be said more than once
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Vec<Format>,
+    /// Only images with a rendition in this state; may be said more than once
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) state: Vec<State>,
+    /// Only images whose file name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum State {
+    Pending,
+    Running,
+    Ready,
+    Failed,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Show {
+    /// Id of the image
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) id: i64,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Get {
+    /// Id of the image
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) id: i64,
+    /// The format wanted
+    #[arg(long, value_name = "FORMAT", default_value = "jpeg")]
+    pub(crate) format: Format,
+    /// The image as it was uploaded, whatever its format
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) original: bool,
+    /// Where to write it: a file, a folder, or `-` for standard output. Without it, a file in the current folder is named after the
+    /// uploaded one
+    #[arg(long = "out", short = 'o', value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long, short)]
+    pub(crate) force: bool,
+    /// Wait for a rendition that is still being made
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Rm {
+    /// Ids of the images
+    #[arg(required = true, value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) ids: Vec<i64>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Retry {
+    /// Ids of the renditions, as `show` prints them
+    #[arg(required = true, value_name = "RENDITION_ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) rendition_ids: Vec<i64>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_may_stand_before_or_after_the_command() {
+        for line in ["tintype --server http://a:1 --output json ls", "tintype ls --output json --server http://a:1"] {
+            let args = Args::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!((args.common.server.as_str(), args.common.output), ("http://a:1", OutputKind::Json));
+        }
+    }
+
+    #[test]
+    fn ids_count_from_one() {
+        assert!(Args::try_parse_from(["tintype", "rm", "0"]).is_err());
+        assert!(Args::try_parse_from(["tintype", "show", "cat"]).is_err());
+        assert!(Args::try_parse_from(["tintype", "upload"]).is_err());
+    }
+}

@@ -1,0 +1,23 @@
+use std::process::ExitCode;
+
+use super::Tally;
+use crate::{
+    args::{Common, Retry},
+    output::rendition_json,
+};
+
+pub(super) async fn run(common: &Common, retry: Retry) -> anyhow::Result<ExitCode> {
+    let client = super::signed_in(common)?;
+    let mut tally = Tally::default();
+    for id in retry.rendition_ids {
+        let printed = match client.retry_rendition(id).await {
+            Ok(rendition) => {
+                let text = || format!("{}\t{}\t{}", rendition.id, rendition.file_name, rendition.state);
+                common.output.line(text, || rendition_json(&rendition))
+            }
+            Err(error) => Err(error.into()),
+        };
+        tally.count(printed)?;
+    }
+    Ok(tally.exit_code())
+}

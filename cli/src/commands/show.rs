@@ -1,0 +1,47 @@
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use tintype_client::{Image, Rendition, RenditionState};
+
+use crate::{
+    args::{Common, Show},
+    output::{image_json, utc},
+};
+
+pub(super) async fn run(common: &Common, show: &Show) -> anyhow::Result<()> {
+    let image = super::signed_in(common)?.image(show.id).await?;
+    common.output.line(|| text(&image), || image_json(&image))
+}
+
+fn text(image: &Image) -> String {
+    let mut text = format!(
+        "image\t{}\nfile name\t{}\nstate\t{}\nformat\t{}\nbytes\t{}\npixels\t{}x{}\nframes\t{}\nsha256\t{}\ncreated\t{}\nowner\t{}",
+        image.id,
+        image.file_name,
+        image.state(),
+        image.format,
+        image.size_bytes,
+        image.width,
+        image.height,
+        image.frame_count,
+        HEXLOWER.encode(&image.sha256),
+        utc(image.created_at),
+        image.owner_id,
+    );
+    for rendition in &image.renditions {
+        text.push_str(&rendition_text(rendition));
+    }
+    text
+}
+
+fn rendition_text(rendition: &Rendition) -> String {
+    let mut text = format!("\nrendition\t{}\t{}\t{}", rendition.id, rendition.file_name, rendition.state);
+    if rendition.state == RenditionState::Ready {
+        let still = if rendition.first_frame_only { "\tfirst frame only" } else { "" };
+        let _ = write!(text, "\t{}x{}\t{}{still}", rendition.width, rendition.height, rendition.size_bytes);
+    }
+    if let Some(failure) = &rendition.failure {
+        let _ = write!(text, "\t{}: {}", failure.reason, failure.message);
+    }
+    text
+}

@@ -1,0 +1,65 @@
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use futures_util::StreamExt as _;
+use tintype_client::{Client, Image, ImageState, Uploaded};
+
+use super::Tally;
+use crate::{
+    args::{Common, OutputKind, Upload},
+    files,
+    output::image_json,
+    progress::Bar,
+};
+
+/// How many images are waited for at once, while further files are sent.
+const WAITS: usize = 64;
+
+pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitCode> {
+    let client = super::signed_in(common)?;
+    let paths = if upload.recursive { files::within(upload.files).context("cannot walk the folders")? } else { upload.files };
+    let bar = Bar::of_files(&paths);
+
+    let (sender, reporting) = (client.clone(), bar.clone());
+    let uploads = paths.clone().into_iter().map(move |path| sender.upload(path).progress(reporting.reporter()));
+    let settled = |uploaded| settle(&client, uploaded, upload.wait);
+    let mut outcomes = client.upload_many(uploads).map(settled).buffered(WAITS);
+
+    let mut tally = Tally::default();
+    while let Some((index, file_name, result)) = outcomes.next().await {
+        bar.say(format!("{} of {} files", index + 1, paths.len()));
+        let result = result.and_then(|image| {
+            bar.above(|| print(common.output, &file_name, &image))?;
+            if upload.wait && image.state() == ImageState::Failed { Err(failure(&image)) } else { Ok(()) }
+        });
+        let counted = bar.above(|| tally.count(result.with_context(|| paths[index].display().to_string())));
+        if let Err(error) = counted {
+            bar.finish();
+            let left = paths.len() - index - 1;
+            return Err(if left > 0 { error.context(format!("given up with {left} more files to go")) } else { error });
+        }
+    }
+    bar.finish();
+    Ok(tally.exit_code())
+}
+
+async fn settle(client: &Client, uploaded: Uploaded, wait: bool) -> (usize, String, anyhow::Result<Image>) {
+    let result = match uploaded.result {
+        Ok(image) if wait => client.wait_ready(image.id).await,
+        other => other,
+    };
+    (uploaded.index, uploaded.file_name, result.map_err(Into::into))
+}
+
+fn print(output: OutputKind, base_name: &str, image: &Image) -> anyhow::Result<()> {
+    output.line(|| format!("{}\t{base_name}\t{}", image.id, image.state()), || image_json(image))
+}
+
+/// The image is stored, but not all that was waited for came.
+fn failure(image: &Image) -> anyhow::Error {
+    let failed = image.renditions.iter().find_map(|rendition| Some((rendition, rendition.failure.as_ref()?)));
+    match failed {
+        Some((rendition, failure)) => anyhow!("stored, but its {} could not be made: {}", rendition.format, failure.message),
+        None => anyhow!("stored, but a rendition could not be made"),
+    }
+}
