@@ -1,6 +1,6 @@
 //! From settings to a running server, and back to an end.
 
-use std::{fs, sync::Arc};
+use std::{fs, iter, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
@@ -62,8 +62,9 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         shutdown: shutdown.clone(),
         stores: stores.clone(),
     });
-    start_sweeper(&core);
-    start_embedded_workers(&config, &core, store_config.jobs == JobsUrl::Local)?;
+    let local_jobs = store_config.jobs == JobsUrl::Local;
+    start_sweeper(&core, local_jobs);
+    start_embedded_workers(&config, &core, local_jobs)?;
 
     let reporter = HealthReporter::new();
     let health = watch_health(stores.clone(), reporter.clone(), &shutdown).await;
@@ -104,12 +105,14 @@ fn serve(core: &SharedCore, routes: axum::Router, listener: TcpListener, tls: Op
     Ok(())
 }
 
-fn start_sweeper(core: &SharedCore) {
+/// Sweeps at once and then in intervals. A queue inside this process starts empty, so the first sweep tells it of everything pending.
+fn start_sweeper(core: &SharedCore, local_jobs: bool) {
     let config = SweepConfig { max_attempts: core.limits.conversion.max_attempts, ..SweepConfig::default() };
+    let first = if local_jobs { SweepConfig { resend_after: Duration::ZERO, ..config.clone() } } else { config.clone() };
     let (stores, shutdown) = (core.stores.clone(), core.shutdown.clone());
     core.shutdown.spawn(async move {
-        loop {
-            match sweep(&stores, &config, Timestamp::now()).await {
+        for config in iter::once(&first).chain(iter::repeat(&config)) {
+            match sweep(&stores, config, Timestamp::now()).await {
                 Ok(report) if report != SweepReport::default() => tracing::info!(?report, "swept"),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = %Chain(&error), "a sweep was not complete"),
