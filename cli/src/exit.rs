@@ -51,7 +51,18 @@ pub(crate) fn tell(error: &anyhow::Error) {
         Some(ErrorReason::RenditionPending) => "; with --wait it is waited for",
         _ => "",
     };
-    eprintln!("tintype: {error:#}{advice}");
+    eprintln!("tintype: {}{advice}", sentence(error));
+}
+
+/// An error with its causes, each said once.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !said.iter().any(|before| before.ends_with(&cause)) {
+            said.push(cause);
+        }
+    }
+    said.join(": ")
 }
 
 pub(crate) fn code(error: &anyhow::Error) -> u8 {

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// How often a call is made at most, the first time included. 5 by default; 1 means: never again.
+    /// How often a call is made at most, the first time included. 8 by default, enough for a server that restarts; 1 means: never again.
     pub max_attempts: u32,
     /// Bound of the first wait. 100 ms by default.
     pub first_backoff: Duration,
@@ -56,7 +56,7 @@ impl RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> RetryPolicy {
         RetryPolicy {
-            max_attempts: 5,
+            max_attempts: 8,
             first_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(5),
             max_total: Duration::from_secs(30),
@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn attempts_are_bounded_by_number() {
         let mut attempts = RetryPolicy::default().start();
-        for _ in 1..5 {
+        for _ in 1..8 {
             attempts.wait(unavailable(None)).await.unwrap();
         }
         assert!(attempts.wait(unavailable(None)).await.is_err());

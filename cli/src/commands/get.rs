@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<()> {
-    let client = super::signed_in(common)?;
+    let client = super::signed_in(common)?.build()?;
     if get.out.as_deref() == Some(Path::new("-")) {
         let format = if get.original { client.image(get.id).await?.format } else { get.format };
         return to_stdout(begin(&client, &get, format).await?).await;

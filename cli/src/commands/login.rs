@@ -1,17 +1,15 @@
 use anyhow::Context as _;
 use serde_json::json;
-use tintype_client::Client;
 use tokio::task::spawn_blocking;
 
 use crate::{
     args::{Common, Login},
-    commands::USER_AGENT,
     credentials::Credentials,
     environment,
 };
 
 pub(super) async fn run(common: &Common, login: Login) -> anyhow::Result<()> {
-    let client = Client::builder(&common.server).user_agent(USER_AGENT).build()?;
+    let client = super::client(common).build()?;
     let password = match environment::password()? {
         Some(password) => password,
         None => ask(&login.user, &common.server).await?,

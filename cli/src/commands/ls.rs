@@ -8,7 +8,7 @@ use crate::{
 
 /// Id, file name, state, pixels, bytes, time, then each rendition's file name with its state.
 pub(super) async fn run(common: &Common, ls: Ls) -> anyhow::Result<()> {
-    let mut list = super::signed_in(common)?.images();
+    let mut list = super::signed_in(common)?.build()?.images();
     for format in ls.format {
         list = list.format(format);
     }

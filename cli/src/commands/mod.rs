@@ -10,9 +10,9 @@ mod rm;
 mod show;
 mod upload;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use tintype_client::Client;
+use tintype_client::{Client, ClientBuilder, RetryPolicy};
 
 use crate::{
     args::{Args, Command, Common},
@@ -39,14 +39,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A client with the token of the environment, or the one that `login` keeps.
-fn signed_in(common: &Common) -> anyhow::Result<Client> {
+/// How long somebody at a terminal waits to hear that the server is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A client that tells soon when the server is away.
+fn client(common: &Common) -> ClientBuilder {
+    Client::builder(&common.server).user_agent(USER_AGENT).retry(RetryPolicy::default().max_total(PATIENCE))
+}
+
+/// The same with the token of the environment, or the one that `login` keeps.
+fn signed_in(common: &Common) -> anyhow::Result<ClientBuilder> {
     let token = match environment::token()? {
         Some(token) => Some(token),
         None => Credentials::of_user()?.token(&common.server)?,
     };
     let token = token.ok_or(NotSignedIn)?;
-    Ok(Client::builder(&common.server).token(token).user_agent(USER_AGENT).build()?)
+    Ok(client(common).token(token))
 }
 
 /// The exit code of several things done one after the other: that of the failure if there was only one thing to do.

@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub(super) async fn run(common: &Common, retry: Retry) -> anyhow::Result<ExitCode> {
-    let client = super::signed_in(common)?;
+    let client = super::signed_in(common)?.build()?;
     let mut tally = Tally::default();
     for id in retry.rendition_ids {
         let printed = match client.retry_rendition(id).await {

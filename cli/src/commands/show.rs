@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(super) async fn run(common: &Common, show: &Show) -> anyhow::Result<()> {
-    let image = super::signed_in(common)?.image(show.id).await?;
+    let image = super::signed_in(common)?.build()?.image(show.id).await?;
     common.output.line(|| text(&image), || image_json(&image))
 }
 

@@ -1,8 +1,8 @@
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, anyhow};
 use futures_util::StreamExt as _;
-use tintype_client::{Client, Image, ImageState, Uploaded};
+use tintype_client::{Client, Error, ErrorKind, Image, ImageState, RetryPolicy, Uploaded};
 
 use super::Tally;
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
 const WAITS: usize = 64;
 
 pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitCode> {
-    let client = super::signed_in(common)?;
+    // Many files are worth more patience: a server that restarts meanwhile is waited for.
+    let client = super::signed_in(common)?.retry(RetryPolicy::default()).build()?;
     let paths = if upload.recursive { files::within(upload.files).context("cannot walk the folders")? } else { upload.files };
     let bar = Bar::of_files(&paths);
 
@@ -32,7 +33,7 @@ pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitC
             bar.above(|| print(common.output, &file_name, &image))?;
             if upload.wait && image.state() == ImageState::Failed { Err(failure(&image)) } else { Ok(()) }
         });
-        let counted = bar.above(|| tally.count(result.with_context(|| paths[index].display().to_string())));
+        let counted = bar.above(|| tally.count(result.map_err(|error| about(&paths[index], error))));
         if let Err(error) = counted {
             bar.finish();
             let left = paths.len() - index - 1;
@@ -53,6 +54,14 @@ async fn settle(client: &Client, uploaded: Uploaded, wait: bool) -> (usize, Stri
 
 fn print(output: OutputKind, base_name: &str, image: &Image) -> anyhow::Result<()> {
     output.line(|| format!("{}\t{base_name}\t{}", image.id, image.state()), || image_json(image))
+}
+
+/// Names the file, unless the error does so itself.
+fn about(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Error>().map(Error::kind) {
+        Some(ErrorKind::Local) => error,
+        _ => error.context(path.display().to_string()),
+    }
 }
 
 /// The image is stored, but not all that was waited for came.

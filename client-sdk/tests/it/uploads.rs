@@ -169,13 +169,13 @@ async fn an_outage_ends_in_the_real_error_after_bounded_attempts() {
     let (fake, client) = Fake::with_client(Behaviour { refuse_streams: vec![away(); 100], ..Behaviour::default() }).await;
     let error = client.upload(pattern(10)).send().await.unwrap_err();
     assert_eq!((error.code(), error.reason()), (Some(Code::Unavailable), Some(ErrorReason::StoreUnavailable)));
-    assert_eq!(fake.see(|state| state.upload_sessions), 5);
+    assert_eq!(fake.see(|state| state.upload_sessions), 8);
 
     // After one file had all the patience there is, the others are tried once each.
     let uploads = ["a", "b", "c"].map(|name| client.upload(pattern(10)).file_name(name));
     let outcomes: Vec<Uploaded> = client.upload_many(uploads).collect().await;
     assert!(outcomes.len() == 3 && outcomes.iter().all(|outcome| outcome.result.is_err()));
-    assert_eq!(fake.see(|state| state.upload_sessions), 5 + 5 + 2);
+    assert_eq!(fake.see(|state| state.upload_sessions), 8 + 8 + 2);
 }
 
 #[tokio::test]
