@@ -1,6 +1,7 @@
 //! What Tintype promises, shown on the real thing: every test starts its own programs on its own data.
 
 mod access;
+mod command_line;
 mod conversion;
 mod corpus;
 mod downloads;
