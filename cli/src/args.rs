@@ -131,11 +131,11 @@ pub(crate) struct Get {
     /// The image as it was uploaded, whatever its format
     #[arg(long, conflicts_with = "format")]
     pub(crate) original: bool,
-    /// Where to write it: a file, a folder, or `-` for standard output. Without it, a file in the current folder is named after the
-    /// uploaded one
+    /// Where to write it: a file, which is replaced if it is there, a folder, or `-` for standard output. Without it, a file in the
+    /// current folder is named after the uploaded one
     #[arg(long = "out", short = 'o', value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Replace a file that is there
+    /// Replace a file that is there also when its name was not given
     #[arg(long, short)]
     pub(crate) force: bool,
     /// Wait for a rendition that is still being made

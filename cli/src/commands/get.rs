@@ -3,7 +3,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use serde_json::json;
 use tintype_client::{Client, Download, DownloadInfo, Format};
-use tokio::io::{AsyncWriteExt as _, stdout};
+use tokio::{
+    fs::OpenOptions,
+    io::{AsyncWrite, AsyncWriteExt as _, stdout},
+};
 
 use crate::{
     args::{Common, Get},
@@ -13,32 +16,58 @@ use crate::{
 
 pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<()> {
     let client = super::signed_in(common)?.build()?;
-    if get.out.as_deref() == Some(Path::new("-")) {
-        let format = if get.original { client.image(get.id).await?.format } else { get.format };
-        return to_stdout(begin(&client, &get, format).await?).await;
+    let target = target(&client, &get).await?;
+    match &target.out {
+        Out::Stdout => copy(begin(&client, &get, target.format).await?, stdout()).await,
+        // A pipe or a device is written to; giving it a new file's name would take it away from everybody.
+        Out::Special(path) => copy(begin(&client, &get, target.format).await?, OpenOptions::new().write(true).open(path).await?).await,
+        Out::File { path, replace } => {
+            // Before the bytes are fetched for nothing; that no file is replaced unasked is made sure when it is given its name.
+            if !replace && path.symlink_metadata().is_ok() {
+                bail!("{} is there already; --force replaces it", path.display());
+            }
+            let info = begin(&client, &get, target.format).await?.save(path, *replace).await?;
+            common.output.line(|| path.display().to_string(), || saved_json(path, &info))
+        }
     }
-    let (path, format) = target(&client, &get).await?;
-    // Before the bytes are fetched for nothing; that no file is replaced unasked is made sure when it is given its name.
-    if !get.force && path.symlink_metadata().is_ok() {
-        bail!("{} is there already; --force replaces it", path.display());
-    }
-    let info = begin(&client, &get, format).await?.save(&path, get.force).await?;
-    common.output.line(|| path.display().to_string(), || saved_json(&path, &info))
+}
+
+struct Target {
+    out: Out,
+    format: Format,
+}
+
+enum Out {
+    Stdout,
+    Special(PathBuf),
+    /// A file that was named by the user may be replaced; one that was named after the image only with `--force`.
+    File {
+        path: PathBuf,
+        replace: bool,
+    },
 }
 
 /// Where to write, and in which format to ask for it.
-async fn target(client: &Client, get: &Get) -> anyhow::Result<(PathBuf, Format)> {
-    let folder = match &get.out {
-        Some(out) if !out.is_dir() && !get.original => return Ok((out.clone(), get.format)),
-        Some(out) => out.clone(),
-        None => PathBuf::new(),
+async fn target(client: &Client, get: &Get) -> anyhow::Result<Target> {
+    let named_after_image = get.out.as_deref().is_none_or(Path::is_dir);
+    let image = if get.original || named_after_image { Some(client.image(get.id).await?) } else { None };
+    let format = image.as_ref().filter(|_| get.original).map_or(get.format, |image| image.format);
+    let out = match (&get.out, image) {
+        (Some(out), _) if out == Path::new("-") => Out::Stdout,
+        (folder, Some(image)) if named_after_image => {
+            let path = folder.clone().unwrap_or_default().join(download_name(&image, format));
+            Out::File { path, replace: get.force }
+        }
+        (out, _) => {
+            let path = out.clone().unwrap_or_default();
+            // The file that a link leads to is meant, not the link.
+            match path.canonicalize() {
+                Ok(path) if !path.is_file() => Out::Special(path),
+                found => Out::File { path: found.unwrap_or(path), replace: true },
+            }
+        }
     };
-    let image = client.image(get.id).await?;
-    let format = if get.original { image.format } else { get.format };
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok((folder.join(download_name(&image, format)), format));
-    }
-    Ok((folder, format))
+    Ok(Target { out, format })
 }
 
 async fn begin(client: &Client, get: &Get, format: Format) -> anyhow::Result<Download> {
@@ -46,12 +75,11 @@ async fn begin(client: &Client, get: &Get, format: Format) -> anyhow::Result<Dow
     Ok(if get.wait { request.wait() } else { request }.send().await?)
 }
 
-async fn to_stdout(mut download: Download) -> anyhow::Result<()> {
-    let mut stdout = stdout();
+async fn copy(mut download: Download, mut out: impl AsyncWrite + Unpin) -> anyhow::Result<()> {
     while let Some(chunk) = download.chunk().await? {
-        stdout.write_all(&chunk).await.map_err(output_error)?;
+        out.write_all(&chunk).await.map_err(output_error)?;
     }
-    stdout.flush().await.map_err(output_error)
+    out.flush().await.map_err(output_error)
 }
 
 fn saved_json(path: &Path, info: &DownloadInfo) -> serde_json::Value {
