@@ -18,7 +18,10 @@ impl From<Error> for StoreError {
                     Kind::Internal
                 }
             }
-            Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => Kind::Unavailable,
+            // A connection that ends during its handshake, as behind a balancer without a server, is an answer out of protocol to sqlx.
+            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {
+                Kind::Unavailable
+            }
             Error::Configuration(_) => Kind::Misconfigured,
             _ => Kind::Internal,
         };
