@@ -2,7 +2,9 @@
 #![warn(missing_docs)]
 
 mod logs;
+mod memory;
 mod shutdown;
 
 pub use logs::{LogFormat, init_logs};
+pub use memory::bound_heaps;
 pub use shutdown::Shutdown;

@@ -45,7 +45,10 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     }
     let limits = config.limits();
     let store_config = config.stores.config()?;
-    let stores = Stores::open(&store_config, Opener::Server).await?;
+    let stores = tokio::select! {
+        opened = Stores::open(&store_config, Opener::Server) => opened?,
+        () = shutdown.draining() => return Ok(()),
+    };
     let passwords = Passwords::new().map_err(refused)?;
     let sign_in = admit_admin(&config, &*stores.catalog, &passwords).await?;
     if stores.exclusive {

@@ -14,7 +14,7 @@ mod status;
 mod welcome;
 mod wire;
 
-use tintype_process::{Shutdown, init_logs};
+use tintype_process::{Shutdown, bound_heaps, init_logs};
 
 pub use config::Config;
 
@@ -23,6 +23,7 @@ pub fn main(config: Config) -> anyhow::Result<()> {
     if let Some(config::Command::Healthcheck) = config.command {
         return healthcheck::healthcheck(config.http_addr);
     }
+    bound_heaps();
     init_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {

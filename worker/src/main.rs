@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use tintype_process::{Shutdown, init_logs};
+use tintype_process::{Shutdown, bound_heaps, init_logs};
 use tintype_store::open::{Opener, Stores};
 use tintype_worker::{Settings, run};
 
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn work(settings: &Settings) -> anyhow::Result<()> {
+    bound_heaps();
     init_logs(settings.log_format, &settings.log).map_err(anyhow::Error::msg)?;
     let config = settings.stores.config()?;
     let runtime = tokio::runtime::Runtime::new()?;
