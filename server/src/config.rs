@@ -80,7 +80,7 @@ pub struct Config {
 /// What the binary does besides serving.
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Asks the server on the HTTP port whether it serves; exit code 0 when it does. For container health checks.
+    /// Asks the server on the HTTP port, in plain HTTP, whether it serves; exit code 0 when it does. For container health checks.
     Healthcheck,
 }
 

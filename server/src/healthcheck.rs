@@ -2,20 +2,19 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 
+use crate::welcome::reached_at;
+
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// An error unless `/healthz` answers 200. An address of all interfaces is asked on loopback.
-pub(crate) fn healthcheck(mut http_addr: SocketAddr) -> anyhow::Result<()> {
-    if http_addr.ip().is_unspecified() {
-        let loopback = if http_addr.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
-        http_addr.set_ip(loopback);
-    }
+pub(crate) fn healthcheck(http_addr: SocketAddr) -> anyhow::Result<()> {
+    let http_addr = reached_at(http_addr);
     let mut stream = TcpStream::connect_timeout(&http_addr, PATIENCE).with_context(|| format!("connect to {http_addr}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {http_addr}\r\nConnection: close\r\n\r\n")?;

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -35,7 +35,8 @@ pub(crate) fn print(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) 
     println!("  jobs     {}", if stores.jobs == JobsUrl::Local { "local:" } else { "nats:" });
     println!("  sign in  {sign_in}");
 
-    let server = if addresses.grpc.to_string() == DEFAULT_GRPC { String::new() } else { format!(" --server {}", url(addresses.grpc)) };
+    let reached = reached_at(addresses.grpc);
+    let server = if reached.to_string() == DEFAULT_GRPC { String::new() } else { format!(" --server {}", url(reached)) };
     let tintype = command_line();
     let sample = if Path::new(SAMPLE).exists() { SAMPLE } else { "FILE.png" };
     let password =
@@ -44,6 +45,15 @@ pub(crate) fn print(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) 
     println!("  {password}{tintype} login{server}");
     println!("  {tintype} upload {sample} --wait{server}");
     println!("  {tintype} ls{server}\n");
+}
+
+/// An address at which this machine reaches the listener: nobody can connect to "all interfaces".
+pub(crate) fn reached_at(mut listener: SocketAddr) -> SocketAddr {
+    if listener.ip().is_unspecified() {
+        let loopback = if listener.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
+        listener.set_ip(loopback);
+    }
+    listener
 }
 
 /// How to call the command line from here: the binary beside this one, or cargo, which builds it first.
