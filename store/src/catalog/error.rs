@@ -18,6 +18,8 @@ impl From<Error> for StoreError {
                     Kind::Internal
                 }
             }
+            // A connection that is cut during its handshake reads as one that speaks another protocol.
+            Error::Protocol(_) => Kind::Unavailable,
             Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => Kind::Unavailable,
             Error::Configuration(_) => Kind::Misconfigured,
             _ => Kind::Internal,
