@@ -135,7 +135,7 @@ pub struct Client {
 
 /// Exchanges a name and a password for a token.
 pub async fn sign_in(channel: Channel, username: &str, password: &str) -> Result<String, Refused> {
-    let request = CreateTokenRequest { username: username.to_owned(), password: password.to_owned() };
+    let request = CreateTokenRequest { username: username.to_owned(), password: password.to_owned(), ..CreateTokenRequest::default() };
     Ok(AuthServiceClient::new(channel).create_token(request).await?.into_inner().token)
 }
 

@@ -198,7 +198,12 @@ impl Tintype {
     pub async fn add_user(&self, name: &str) {
         let catalog = self.catalog().await;
         let admin = catalog.user_by_name("admin").await.expect("the catalog answers").expect("the first start made the administrator");
-        let new = NewUser { name: name.to_owned(), role: Role::User, password_hash: admin.password_hash };
+        let new = NewUser {
+            name: name.to_owned(),
+            role: Role::User,
+            password_hash: admin.password_hash,
+            quota_bytes: NewUser::DEFAULT_QUOTA_BYTES,
+        };
         catalog.create_user(new, Timestamp::now()).await.expect("the name is free");
     }
 
