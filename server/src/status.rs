@@ -93,6 +93,10 @@ impl Refusal {
         Self::new(ErrorReason::RenditionFailed, message).with("cause", cause)
     }
 
+    pub(crate) fn token_invalid() -> Self {
+        Self::new(ErrorReason::TokenInvalid, "the token is not valid; sign in again")
+    }
+
     pub(crate) fn draining() -> Self {
         Self::new(ErrorReason::Draining, "the server is draining").retry_after(RETRY_UNAVAILABLE)
     }

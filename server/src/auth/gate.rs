@@ -39,7 +39,7 @@ impl Caller {
     /// Returns the refusal to end a call with, once the caller's token is no longer valid.
     pub(crate) async fn signed_out(&self) -> Refusal {
         self.1.ended().await;
-        invalid()
+        Refusal::token_invalid()
     }
 }
 
@@ -77,9 +77,9 @@ impl Gate {
     /// Whose token is in these headers. Counts as one call of that user.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let header = headers.get(AUTHORIZATION).ok_or_else(missing)?;
-        let secret = header.to_str().ok().and_then(bearer).ok_or_else(invalid)?;
+        let secret = header.to_str().ok().and_then(bearer).ok_or_else(Refusal::token_invalid)?;
         let signed_in = match self.tokens.signed_in(secret).await {
-            Ok(signed_in) => signed_in.ok_or_else(invalid)?,
+            Ok(signed_in) => signed_in.ok_or_else(Refusal::token_invalid)?,
             // Shared by all calls that waited for the same look-up, so it is told anew instead of moved.
             Err(error) if error.kind() == Kind::Unavailable => {
                 return Err(StoreError::caused_by(Kind::Unavailable, "look up a token", error).into());
@@ -100,10 +100,6 @@ fn bearer(header: &str) -> Option<&str> {
 
 fn missing() -> Refusal {
     Refusal::new(ErrorReason::TokenMissing, "a bearer token is needed: sign in with AuthService.CreateToken")
-}
-
-pub(super) fn invalid() -> Refusal {
-    Refusal::new(ErrorReason::TokenInvalid, "the token is not valid; sign in again")
 }
 
 #[cfg(test)]

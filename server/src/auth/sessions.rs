@@ -17,11 +17,10 @@ use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use super::gate::invalid;
-use crate::status::Chain;
+use crate::status::{Chain, Refusal};
 
 /// How often the tokens of open calls are looked at: a call ends within a second of the end of its token.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// The tokens of the calls that are open at this server.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +92,7 @@ impl Session {
     pub(crate) async fn bounds(self, answer: impl Future<Output = Response>) -> Response {
         let answer = tokio::select! {
             answer = answer => answer,
-            () = self.ended() => return Status::from(invalid()).into_http(),
+            () = self.ended() => return Status::from(Refusal::token_invalid()).into_http(),
         };
         let ended = Box::pin(CancellationToken::clone(&self.0).cancelled_owned());
         answer.map(|body| Body::new(Bounded { body, ended, _session: self }))
@@ -116,7 +115,7 @@ impl HttpBody for Bounded {
             // Whatever is behind the body notices that nobody reads it any more.
             self.body = Body::empty();
             let mut trailers = HeaderMap::new();
-            return Poll::Ready(match Status::from(invalid()).add_header(&mut trailers) {
+            return Poll::Ready(match Status::from(Refusal::token_invalid()).add_header(&mut trailers) {
                 Ok(()) => Some(Ok(Frame::trailers(trailers))),
                 Err(status) => Some(Err(axum::Error::new(status))),
             });

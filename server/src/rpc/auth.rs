@@ -107,7 +107,7 @@ impl AuthRpcs {
         let core = &self.0;
         // Anew: what the gate knows may be half a second old.
         let id = caller.0.user.id;
-        let user = core.stores.catalog.user(id).await?.ok_or_else(|| Refusal::user_not_found(id))?;
+        let user = core.stores.catalog.user(id).await?.ok_or_else(Refusal::token_invalid)?;
         let arriving_bytes = core.usage.arriving_bytes(id);
         Ok(GetCurrentUserResponse {
             user: Some(wire::proto_user(&user, arriving_bytes)),
@@ -128,7 +128,7 @@ impl AuthRpcs {
         let password_hash = Some(core.passwords.hash(new).await?);
         match core.stores.catalog.update_user(id, &UserChange { password_hash, ..UserChange::default() }).await? {
             UserWrite::Done(user) => tracing::info!(user.id = %id, "user {} changed the password", user.name),
-            UserWrite::Missing | UserWrite::LastAdmin => return Err(Refusal::user_not_found(id)),
+            UserWrite::Missing | UserWrite::LastAdmin => return Err(Refusal::token_invalid()),
         }
         Ok(ChangePasswordResponse {})
     }

@@ -170,7 +170,7 @@ async fn record(core: &SharedCore, new: NewImage) -> Result<Finished, Refusal> {
         }
         Created::OwnerMissing => {
             unused(core, &key).await;
-            Err(Refusal::user_not_found(owner))
+            Err(Refusal::token_invalid())
         }
     }
 }
