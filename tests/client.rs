@@ -152,6 +152,17 @@ impl Client {
         ImageServiceClient::with_interceptor(self.channel.clone(), Bearer(self.token.clone()))
     }
 
+    /// The generated client for sign-in, tokens and the caller's own account.
+    pub fn auth(&self) -> AuthServiceClient<InterceptedService<Channel, Bearer>> {
+        AuthServiceClient::with_interceptor(self.channel.clone(), Bearer(self.token.clone()))
+    }
+
+    /// The caller as the server knows it now.
+    pub async fn current_user(&self) -> Result<v1::User, Refused> {
+        let answer = self.auth().get_current_user(v1::GetCurrentUserRequest {}).await?.into_inner();
+        Ok(answer.user.expect("the answer has the user"))
+    }
+
     /// Uploads files on one stream; the outer error is the stream's, the inner ones are the files'.
     pub async fn upload_each(&self, files: Vec<Upload>) -> Result<Vec<Result<Image, Refused>>, Refused> {
         let messages = files.into_iter().flat_map(Upload::messages);

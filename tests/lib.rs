@@ -13,5 +13,5 @@ mod settings;
 pub use client::{Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};
 pub use gate::Gate;
-pub use program::Program;
+pub use program::{Program, own_binary};
 pub use settings::{corpus, required};
