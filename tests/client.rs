@@ -135,7 +135,7 @@ pub struct Client {
 
 /// Exchanges a name and a password for a token.
 pub async fn sign_in(channel: Channel, username: &str, password: &str) -> Result<String, Refused> {
-    let request = CreateTokenRequest { username: username.to_owned(), password: password.to_owned() };
+    let request = CreateTokenRequest { username: username.to_owned(), password: password.to_owned(), ..CreateTokenRequest::default() };
     Ok(AuthServiceClient::new(channel).create_token(request).await?.into_inner().token)
 }
 
@@ -150,6 +150,17 @@ impl Client {
     /// The generated client for calls that have no method here.
     pub fn images(&self) -> ImageServiceClient<InterceptedService<Channel, Bearer>> {
         ImageServiceClient::with_interceptor(self.channel.clone(), Bearer(self.token.clone()))
+    }
+
+    /// The generated client for sign-in, tokens and the caller's own account.
+    pub fn auth(&self) -> AuthServiceClient<InterceptedService<Channel, Bearer>> {
+        AuthServiceClient::with_interceptor(self.channel.clone(), Bearer(self.token.clone()))
+    }
+
+    /// The caller as the server knows it now.
+    pub async fn current_user(&self) -> Result<v1::User, Refused> {
+        let answer = self.auth().get_current_user(v1::GetCurrentUserRequest {}).await?.into_inner();
+        Ok(answer.user.expect("the answer has the user"))
     }
 
     /// Uploads files on one stream; the outer error is the stream's, the inner ones are the files'.

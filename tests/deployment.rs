@@ -114,10 +114,23 @@ impl Tintype {
 
     /// Starts the server, anew on the same data after it ended, and waits until it says where it listens.
     pub async fn start_server(&mut self) {
-        let mut server = Program::own("tintype-server", &[], self.environment.iter().map(|(name, value)| (name, value)));
+        let mut server = self.run_server(&[]);
         self.grpc_url = server.line(|line| announced(line, "gRPC")).await;
         self.http_url = server.line(|line| announced(line, "HTTP")).await;
         self.server = Some(server);
+    }
+
+    /// Starts one more server of a cluster; its gRPC address comes with it.
+    pub async fn another_server(&self) -> (Program, String) {
+        assert!(self.cluster.is_some(), "a catalog in a file serves one server");
+        let mut server = self.run_server(&[]);
+        let grpc_url = server.line(|line| announced(line, "gRPC")).await;
+        (server, grpc_url)
+    }
+
+    /// Runs the server's program with these arguments and the server's settings.
+    pub fn run_server(&self, arguments: &[&str]) -> Program {
+        Program::own("tintype-server", arguments, self.environment.iter().map(|(name, value)| (name, value)))
     }
 
     /// Starts one more worker process.
@@ -198,7 +211,12 @@ impl Tintype {
     pub async fn add_user(&self, name: &str) {
         let catalog = self.catalog().await;
         let admin = catalog.user_by_name("admin").await.expect("the catalog answers").expect("the first start made the administrator");
-        let new = NewUser { name: name.to_owned(), role: Role::User, password_hash: admin.password_hash };
+        let new = NewUser {
+            name: name.to_owned(),
+            role: Role::User,
+            password_hash: admin.password_hash,
+            quota_bytes: NewUser::DEFAULT_QUOTA_BYTES,
+        };
         catalog.create_user(new, Timestamp::now()).await.expect("the name is free");
     }
 

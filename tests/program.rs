@@ -108,9 +108,8 @@ fn keep_lines(pipe: impl AsyncRead + Unpin + Send + 'static, sender: Arc<watch::
     });
 }
 
-/// Path of one of the workspace's own binaries. Panics when it is not built.
+/// Where the workspace's own binary of that name is. A test binary is in `target/<profile>/deps`, the binaries are one folder up.
 pub fn own_binary(name: &str) -> PathBuf {
-    // A test is in `target/<profile>/deps`, the binaries are one folder up.
     let test = std::env::current_exe().expect("a test knows its own path");
     let path = test.ancestors().nth(2).expect("tests are in deps/").join(name);
     assert!(path.exists(), "{} is missing: cargo build --workspace --bins --tests", path.display());

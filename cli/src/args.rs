@@ -6,10 +6,14 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tintype_client::Format;
 
+use crate::account_args::{Admin, Token};
+
 const AFTER_HELP: &str = "\
 Environment:
   TINTYPE_TOKEN     Token to send instead of the one that `login` keeps
-  TINTYPE_PASSWORD  Password for `login` instead of asking for it
+  TINTYPE_PASSWORD  Password for `login`, `passwd` and `token new` instead of asking for it
+  TINTYPE_NEW_PASSWORD
+                    Password to set with `passwd` and `admin users` instead of asking for it
 
 Exit codes:
     0  all done
@@ -67,6 +71,12 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Print a completion script for a shell
     Completions(Completions),
+    /// Change one's own password, which revokes all tokens
+    Passwd,
+    /// Tokens for programs
+    Token(Token),
+    /// Run the service; for administrators
+    Admin(Admin),
 }
 
 #[derive(Debug, Group)]

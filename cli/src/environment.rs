@@ -18,6 +18,11 @@ pub(crate) fn password() -> anyhow::Result<Option<String>> {
     text("TINTYPE_PASSWORD")
 }
 
+/// The password to set that is not asked for.
+pub(crate) fn new_password() -> anyhow::Result<Option<String>> {
+    text("TINTYPE_NEW_PASSWORD")
+}
+
 /// The folder of this program's settings, below the user's; it need not be there yet.
 pub(crate) fn config_folder() -> anyhow::Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|folder: &PathBuf| folder.is_absolute());

@@ -4,6 +4,8 @@ use std::{fmt, process::ExitCode};
 
 use tintype_client::{Code, ErrorReason};
 
+use crate::commands::NoSuchUser;
+
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const NOT_SIGNED_IN: u8 = 3;
 pub(crate) const NOT_FOUND: u8 = 4;
@@ -71,6 +73,9 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<NotSignedIn>() {
         return NOT_SIGNED_IN;
+    }
+    if error.is::<NoSuchUser>() {
+        return NOT_FOUND;
     }
     match error.downcast_ref::<tintype_client::Error>().and_then(tintype_client::Error::code) {
         Some(Code::Unauthenticated | Code::PermissionDenied) => NOT_SIGNED_IN,

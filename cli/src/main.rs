@@ -1,5 +1,6 @@
 //! The command line of Tintype: images in, images out. See `tintype --help`.
 
+mod account_args;
 mod args;
 mod commands;
 mod credentials;

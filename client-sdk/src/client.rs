@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tintype_proto::v1::{
-    DeleteImageRequest, ErrorReason, GetCurrentUserRequest, GetImageRequest, GetLimitsRequest, RetryRenditionRequest,
-    auth_service_client::AuthServiceClient, image_service_client::ImageServiceClient,
+    ChangePasswordRequest, DeleteImageRequest, ErrorReason, GetCurrentUserRequest, GetImageRequest, GetLimitsRequest,
+    RetryRenditionRequest, auth_service_client::AuthServiceClient, image_service_client::ImageServiceClient,
 };
 use tokio::time::sleep;
 use tonic::{
@@ -15,7 +15,7 @@ use tonic::{
 
 use crate::{
     ClientBuilder, DownloadRequest, Error, ErrorKind, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy, Secret,
-    Source, Token, TokenProvider, Upload, User, retry::Attempts, token, wire,
+    SignIn, Source, TokenProvider, Tokens, Upload, User, Users, retry::Attempts, token, wire,
 };
 
 /// Pauses between two looks at an image that is being worked on: the first, and the longest that doubling leads to.
@@ -65,29 +65,37 @@ impl Client {
         Client::new(self.0.channel.clone(), Some(tokens), self.0.retry, self.0.call_timeout)
     }
 
-    /// Exchanges a user's name and password for a token. This client goes on as before: see [`Client::with_token`].
-    pub async fn sign_in(&self, user_name: &str, password: impl Into<Secret>) -> Result<Token> {
-        let password = password.into();
-        let mut attempts = self.attempts();
-        loop {
-            match token::sign_in(self.0.channel.clone(), user_name.to_owned(), &password).await {
-                Ok(token) => return Ok(token),
-                Err(error) => attempts.wait(error).await?,
-            }
-        }
+    /// Exchanges a user's name and password for a token: a builder, see [`SignIn`]. This client goes on as before: see
+    /// [`Client::with_token`].
+    pub fn sign_in(&self, user_name: &str, password: impl Into<Secret>) -> SignIn {
+        SignIn::new(self.clone(), user_name.to_owned(), &password.into())
     }
 
-    /// Who this client is signed in as.
+    /// Who this client is signed in as, and how much that user stores.
     pub async fn current_user(&self) -> Result<User> {
-        let mut call = self.call();
-        let answer = loop {
-            let request = call.request(GetCurrentUserRequest {}).await?;
-            match AuthServiceClient::new(self.0.channel.clone()).get_current_user(request).await {
-                Ok(answer) => break answer.into_inner(),
-                Err(status) => call.failed(status.into()).await?,
-            }
-        };
-        Ok(answer.user.ok_or_else(|| Error::bad_answer("the answer holds no user"))?.into())
+        let request = GetCurrentUserRequest {};
+        let answer = self
+            .repeatable_call(request, |channel, request| async move { AuthServiceClient::new(channel).get_current_user(request).await });
+        wire::user(answer.await?.user)
+    }
+
+    /// The caller's tokens.
+    pub fn tokens(&self) -> Tokens {
+        Tokens::new(self.clone())
+    }
+
+    /// Changes the caller's password and revokes all tokens of the caller, this client's included. Not repeated when the connection breaks.
+    pub async fn change_password(&self, old: impl Into<Secret>, new: impl Into<Secret>) -> Result<()> {
+        let (old, new) = (old.into(), new.into());
+        let request = ChangePasswordRequest { old_password: old.expose().to_owned(), new_password: new.expose().to_owned() };
+        let request = self.call().request(request).await?;
+        AuthServiceClient::new(self.channel()).change_password(request).await?;
+        Ok(())
+    }
+
+    /// The users of the service, for administrators.
+    pub fn users(&self) -> Users {
+        Users::new(self.clone())
     }
 
     /// Everything about one image but its bytes.
@@ -179,14 +187,26 @@ impl Client {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
+        self.repeatable_call(message, |channel, request| send(ImageServiceClient::new(channel), request)).await
+    }
+
+    /// A call with a single answer, of any service, that may be repeated without harm.
+    pub(crate) async fn repeatable_call<Q: Clone, A, F>(&self, message: Q, send: impl Fn(Channel, Request<Q>) -> F) -> Result<A>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
         let mut call = self.call();
         loop {
             let request = call.request(message.clone()).await?;
-            match send(self.images_service(), request).await {
+            match send(self.channel(), request).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => call.failed(status.into()).await?,
             }
         }
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.0.channel.clone()
     }
 
     pub(crate) fn images_service(&self) -> ImageServiceClient<Channel> {

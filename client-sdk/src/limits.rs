@@ -40,6 +40,12 @@ pub struct Limits {
     pub max_page_size: u32,
     /// How long the server holds a download that waits for a rendition.
     pub max_wait: Duration,
+    /// Quota in bytes that new users get; a [`User`](crate::User) has the own one.
+    pub user_quota_bytes: u64,
+    /// Calls of one user that each server lets through in a second over time; 0: as many as come.
+    pub requests_per_second: u32,
+    /// Calls of one user that each server lets through at once after a pause.
+    pub request_burst: u32,
     /// Formats that are taken.
     pub input_formats: Vec<Format>,
     /// Formats that the workers alive now can make; empty when none is alive.

@@ -1,4 +1,4 @@
-//! The caller's images, page by page.
+//! Lists, page by page.
 
 use std::{collections::VecDeque, time::SystemTime};
 
@@ -72,29 +72,10 @@ impl ListImages {
 
     /// All of them, a page at a time as the stream is read. Ends after the first error.
     pub fn stream(self) -> BoxStream<'static, Result<Image>> {
-        struct Walk {
-            list: ListImages,
-            ready: VecDeque<Image>,
-            /// Of the next page; `None` after the last one.
-            token: Option<String>,
-        }
-        let walk = Walk { list: self, ready: VecDeque::new(), token: Some(String::new()) };
-        stream::unfold(walk, |mut walk| async move {
-            loop {
-                if let Some(image) = walk.ready.pop_front() {
-                    return Some((Ok(image), walk));
-                }
-                let token = walk.token.take()?;
-                match walk.list.page(&token).await {
-                    Ok(page) => {
-                        walk.ready.extend(page.images);
-                        walk.token = page.next_page_token;
-                    }
-                    Err(error) => return Some((Err(error), walk)),
-                }
-            }
+        walk(move |token| {
+            let list = self.clone();
+            async move { list.page(&token).await.map(|page| (page.images, page.next_page_token)) }
         })
-        .boxed()
     }
 
     /// One page: the first for an empty token, else the one after the page that gave it.
@@ -106,4 +87,34 @@ impl ListImages {
             next_page_token: Some(answer.next_page_token).filter(|token| !token.is_empty()),
         })
     }
+}
+
+/// The items of all pages, each page fetched when the one before is used up. Ends after the first error.
+pub(crate) fn walk<T, F>(page: impl Fn(String) -> F + Send + 'static) -> BoxStream<'static, Result<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<(Vec<T>, Option<String>)>> + Send + 'static,
+{
+    struct Walk<T, P> {
+        page: P,
+        ready: VecDeque<T>,
+        /// Of the next page; `None` after the last one.
+        token: Option<String>,
+    }
+    let walk = Walk { page, ready: VecDeque::new(), token: Some(String::new()) };
+    stream::unfold(walk, |mut walk| async move {
+        loop {
+            if let Some(item) = walk.ready.pop_front() {
+                return Some((Ok(item), walk));
+            }
+            match (walk.page)(walk.token.take()?).await {
+                Ok((items, token)) => {
+                    walk.ready.extend(items);
+                    walk.token = token;
+                }
+                Err(error) => return Some((Err(error), walk)),
+            }
+        }
+    })
+    .boxed()
 }

@@ -222,6 +222,44 @@ pub struct User {
     pub role: Role,
     /// When the user was created.
     pub created_at: SystemTime,
+    /// Whether the user is kept out: signing in fails, and the user's tokens are refused.
+    pub disabled: bool,
+    /// How many bytes the user may store.
+    pub quota_bytes: u64,
+    /// How many bytes the user stores: originals, ready renditions, and what has arrived of unfinished uploads.
+    pub used_bytes: u64,
+}
+
+/// What is known of a token; its secret is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenInfo {
+    /// Given by the server, from 1.
+    pub id: i64,
+    /// Id of the user whose token it is.
+    pub user_id: i64,
+    /// What it is for, as said when it was made.
+    pub label: String,
+    /// What it is good for; empty: all that the user may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// When it ends; `None`: never by itself.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// What a token is good for, of what its user may do. No scope includes another one. Displayed in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// To look and to download.
+    Read,
+    /// To upload, change and delete.
+    Write,
+    /// To run the service.
+    Admin,
+    /// A scope that is newer than this crate, by its number in the protocol.
+    Other(i32),
 }
 
 /// What a user may do.
@@ -263,6 +301,17 @@ impl fmt::Display for RenditionState {
             RenditionState::Ready => f.pad("ready"),
             RenditionState::Failed => f.pad("failed"),
             RenditionState::Other(number) => write!(f, "state-{number}"),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Read => f.pad("read"),
+            Scope::Write => f.pad("write"),
+            Scope::Admin => f.pad("admin"),
+            Scope::Other(number) => write!(f, "scope-{number}"),
         }
     }
 }

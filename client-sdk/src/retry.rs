@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use tintype_proto::v1::ErrorReason;
 use tokio::time::{Instant, sleep};
 
 use crate::{Error, Result};
@@ -9,7 +10,8 @@ use crate::{Error, Result};
 /// How often and how patiently a call is repeated that failed for a passing reason.
 ///
 /// Only calls that may be repeated without harm are: reads, deletions, and uploads, which carry a request id. Between two attempts
-/// lies a random time up to a bound that doubles each time ("full jitter"), or what the server asks for if that is longer.
+/// lies a random time up to a bound that doubles each time ("full jitter"), or what the server asks for if that is longer. A call that came
+/// too soon for the user's rate (`RATE_LIMITED`) has not failed: it is repeated as long as `max_total` allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
@@ -44,11 +46,11 @@ impl RetryPolicy {
     }
 
     pub(crate) fn start(self) -> Attempts {
-        Attempts { policy: self, made: 1, first_failure: None }
+        Attempts { policy: self, made: 1, waits: 0, first_failure: None }
     }
 
-    fn backoff(&self, attempts_made: u32) -> Duration {
-        let doubled = self.first_backoff.saturating_mul(1_u32.checked_shl(attempts_made - 1).unwrap_or(u32::MAX));
+    fn backoff(&self, waits: u32) -> Duration {
+        let doubled = self.first_backoff.saturating_mul(1_u32.checked_shl(waits).unwrap_or(u32::MAX));
         doubled.min(self.max_backoff)
     }
 }
@@ -68,7 +70,9 @@ impl Default for RetryPolicy {
 #[derive(Debug)]
 pub(crate) struct Attempts {
     policy: RetryPolicy,
+    /// Those that count, the first one included.
     made: u32,
+    waits: u32,
     first_failure: Option<Instant>,
 }
 
@@ -77,7 +81,10 @@ impl Attempts {
     pub(crate) async fn wait(&mut self, error: Error) -> Result<()> {
         let Some(pause) = self.pause(&error) else { return Err(error) };
         self.first_failure.get_or_insert_with(Instant::now);
-        self.made += 1;
+        self.waits = self.waits.saturating_add(1);
+        if !error.is(ErrorReason::RateLimited) {
+            self.made += 1;
+        }
         sleep(pause).await;
         Ok(())
     }
@@ -97,7 +104,7 @@ impl Attempts {
             return None;
         }
         let asked = error.retry_after().unwrap_or_default();
-        let pause = asked.max(self.policy.backoff(self.made).mul_f64(random_fraction()));
+        let pause = asked.max(self.policy.backoff(self.waits).mul_f64(random_fraction()));
         let waited = self.first_failure.map_or(Duration::ZERO, |failure| failure.elapsed());
         (waited + pause <= self.policy.max_total).then_some(pause)
     }
@@ -117,6 +124,8 @@ pub(crate) fn random_id() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use tonic::{Code, Status};
     use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -154,6 +163,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_call_that_came_too_soon_is_repeated_while_there_is_time() {
+        let too_soon = || {
+            let mut details = ErrorDetails::with_error_info("RATE_LIMITED", "tintype", HashMap::new());
+            details.set_retry_info(Some(Duration::from_millis(20)));
+            Error::from(Status::with_error_details(Code::ResourceExhausted, "too soon", details))
+        };
+        let mut attempts = RetryPolicy::default().start();
+        let began = Instant::now();
+        for _ in 0..6 {
+            attempts.wait(too_soon()).await.unwrap();
+        }
+        attempts.wait(unavailable(None)).await.unwrap();
+        while attempts.wait(too_soon()).await.is_ok() {}
+        assert!(began.elapsed() <= Duration::from_secs(30));
+        assert!(RetryPolicy::never().start().wait(too_soon()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_refusal_is_final() {
         let mut attempts = RetryPolicy::default().start();
         assert!(attempts.wait(Status::not_found("gone").into()).await.is_err());
@@ -162,7 +189,7 @@ mod tests {
     #[test]
     fn backoff_doubles_up_to_its_bound() {
         let policy = RetryPolicy::default();
-        let bounds: Vec<u128> = [1, 2, 3, 6, 7, 40].map(|made| policy.backoff(made).as_millis()).into();
+        let bounds: Vec<u128> = [0, 1, 2, 5, 6, 40].map(|waits| policy.backoff(waits).as_millis()).into();
         assert_eq!(bounds, [100, 200, 400, 3200, 5000, 5000]);
     }
 }

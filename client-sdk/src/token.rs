@@ -7,7 +7,7 @@ use tintype_proto::v1::{CreateTokenRequest, auth_service_client::AuthServiceClie
 use tokio::sync::Mutex;
 use tonic::transport::Channel;
 
-use crate::{Error, Result, User};
+use crate::{Error, Result, TokenInfo, User};
 
 /// A text that never shows in logs: `Debug` prints no part of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Token {
     pub secret: Secret,
     /// Whose token it is.
     pub user: User,
+    /// What the server keeps of it.
+    pub info: TokenInfo,
 }
 
 /// Where a client gets its token from.
@@ -88,7 +90,7 @@ impl TokenProvider for PasswordSignIn {
         match &*current {
             Some(token) if Some(token) != refused => Ok(token.clone()),
             _ => {
-                let token = sign_in(self.channel.clone(), self.user_name.clone(), &self.password).await?;
+                let token = sign_in(self.channel.clone(), sign_in_request(self.user_name.clone(), &self.password)).await?;
                 Ok(current.insert(token.secret).clone())
             }
         }
@@ -96,11 +98,16 @@ impl TokenProvider for PasswordSignIn {
 }
 
 /// One attempt.
-pub(crate) async fn sign_in(channel: Channel, username: String, password: &Secret) -> Result<Token> {
-    let request = CreateTokenRequest { username, password: password.expose().to_owned() };
+pub(crate) async fn sign_in(channel: Channel, request: CreateTokenRequest) -> Result<Token> {
     let answer = AuthServiceClient::new(channel).create_token(request).await?.into_inner();
     let user = answer.user.ok_or_else(|| Error::bad_answer("the answer to a sign-in names no user"))?;
-    Ok(Token { secret: answer.token.into(), user: user.into() })
+    let info = answer.token_info.ok_or_else(|| Error::bad_answer("the answer to a sign-in tells nothing of its token"))?;
+    Ok(Token { secret: answer.token.into(), user: user.into(), info: info.into() })
+}
+
+/// A request that asks for nothing special.
+pub(crate) fn sign_in_request(username: String, password: &Secret) -> CreateTokenRequest {
+    CreateTokenRequest { username, password: password.expose().to_owned(), ..CreateTokenRequest::default() }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tintype_proto::v1;
 
-use crate::{DownloadInfo, Error, Format, Image, Limits, Rendition, RenditionFailure, RenditionState, Result, Role, User};
+use crate::{
+    DownloadInfo, Error, Format, Image, Limits, Rendition, RenditionFailure, RenditionState, Result, Role, Scope, TokenInfo, User,
+};
 
 pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
     let image = image.ok_or_else(|| Error::bad_answer("the answer holds no image"))?;
@@ -82,6 +84,9 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         default_page_size: unsigned_32(limits.default_page_size),
         max_page_size: unsigned_32(limits.max_page_size),
         max_wait: duration(limits.max_wait.as_ref()),
+        user_quota_bytes: unsigned(limits.user_quota_bytes),
+        requests_per_second: unsigned_32(limits.requests_per_second),
+        request_burst: unsigned_32(limits.request_burst),
         input_formats: answer.input_formats.into_iter().map(format).collect(),
         output_formats: answer.output_formats.into_iter().map(format).collect(),
         automatic_formats: answer.automatic_formats.into_iter().map(format).collect(),
@@ -95,8 +100,63 @@ impl From<v1::User> for User {
             Ok(v1::Role::Admin) => Role::Admin,
             Ok(v1::Role::Unspecified) | Err(_) => Role::Other(user.role),
         };
-        User { id: user.id, role, created_at: time(user.create_time.as_ref()), user_name: user.username }
+        User {
+            id: user.id,
+            role,
+            created_at: time(user.create_time.as_ref()),
+            disabled: user.disabled,
+            quota_bytes: unsigned(user.quota_bytes),
+            used_bytes: unsigned(user.used_bytes),
+            user_name: user.username,
+        }
     }
+}
+
+pub(crate) fn user(user: Option<v1::User>) -> Result<User> {
+    user.map(User::from).ok_or_else(|| Error::bad_answer("the answer holds no user"))
+}
+
+pub(crate) fn role_number(role: Role) -> i32 {
+    match role {
+        Role::User => v1::Role::User.into(),
+        Role::Admin => v1::Role::Admin.into(),
+        Role::Other(number) => number,
+    }
+}
+
+impl From<v1::TokenInfo> for TokenInfo {
+    fn from(token: v1::TokenInfo) -> TokenInfo {
+        TokenInfo {
+            id: token.id,
+            user_id: token.user_id,
+            label: token.label,
+            scopes: token.scopes.into_iter().map(scope).collect(),
+            created_at: time(token.create_time.as_ref()),
+            expires_at: token.expire_time.as_ref().map(|expires| time(Some(expires))),
+        }
+    }
+}
+
+fn scope(number: i32) -> Scope {
+    match v1::TokenScope::try_from(number) {
+        Ok(v1::TokenScope::Read) => Scope::Read,
+        Ok(v1::TokenScope::Write) => Scope::Write,
+        Ok(v1::TokenScope::Admin) => Scope::Admin,
+        Ok(v1::TokenScope::Unspecified) | Err(_) => Scope::Other(number),
+    }
+}
+
+pub(crate) fn scope_number(scope: Scope) -> i32 {
+    match scope {
+        Scope::Read => v1::TokenScope::Read.into(),
+        Scope::Write => v1::TokenScope::Write.into(),
+        Scope::Admin => v1::TokenScope::Admin.into(),
+        Scope::Other(number) => number,
+    }
+}
+
+pub(crate) fn proto_duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration { seconds: signed(duration.as_secs()), nanos: duration.subsec_nanos().cast_signed() }
 }
 
 fn format(number: i32) -> Format {

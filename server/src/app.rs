@@ -3,11 +3,9 @@
 use std::{fs, iter, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use secrecy::{ExposeSecret, SecretString};
 use tintype_process::Shutdown;
 use tintype_store::{
-    Kind, NewUser, Role, Timestamp,
-    catalog::Catalog,
+    Timestamp,
     open::{JobsUrl, Opener, Stores},
     sweep::{SweepConfig, SweepReport, sweep},
 };
@@ -19,19 +17,17 @@ use tonic::{
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::{
-    auth::{Authorizer, DEVELOPMENT_PASSWORD, Gate, Passwords, Tokens},
+    admin,
+    auth::{Authorizer, Gate, Passwords, Rates, Sessions, Throttle, Tokens},
     changes::Changes,
     config::Config,
     core::{Core, SharedCore},
     faces,
     health::watch_health,
-    limits::Limits,
-    status::{Chain, Refusal},
+    status::Chain,
+    usage::Usage,
     welcome,
 };
-
-/// Name of the first user.
-pub(crate) const ADMIN: &str = "admin";
 
 /// Serves until `shutdown` drains. Errors are those of the start.
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
@@ -49,8 +45,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         opened = Stores::open(&store_config, Opener::Server) => opened?,
         () = shutdown.draining() => return Ok(()),
     };
-    let passwords = Passwords::new().map_err(refused)?;
-    let sign_in = admit_admin(&config, &*stores.catalog, &passwords).await?;
+    let passwords = Passwords::new().map_err(admin::refused)?;
+    let sign_in = admin::admit(&config, &*stores.catalog, &passwords).await?;
     if stores.exclusive {
         let voided = stores.catalog.void_leases(Timestamp::now()).await?;
         tracing::debug!(voided, "leases of an earlier run are void");
@@ -60,6 +56,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         authorizer: Authorizer::new(stores.catalog.clone()),
         changes: Changes::follow(stores.catalog.clone(), &shutdown).await?,
         passwords,
+        throttle: Throttle::new(),
+        usage: Usage::new(stores.catalog.clone()),
         limits,
         auto_formats: config.auto_formats.clone(),
         shutdown: shutdown.clone(),
@@ -71,7 +69,10 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
 
     let reporter = HealthReporter::new();
     let health = watch_health(stores.clone(), reporter.clone(), &shutdown).await;
-    let gate = Gate { tokens: Tokens::new(stores.catalog.clone()) };
+    let sessions = Sessions::default();
+    sessions.watch(stores.catalog.clone());
+    let rates = Rates::new(core.limits.requests_per_second, core.limits.request_burst);
+    let gate = Gate { tokens: Tokens::new(stores.catalog.clone()), rates, sessions };
     let grpc = faces::grpc_routes(&core, gate, HealthService::from_health_reporter(reporter))?;
     let http = faces::http_routes(grpc.clone(), health);
 
@@ -150,47 +151,8 @@ fn start_embedded_workers(config: &Config, _core: &SharedCore, local_jobs: bool)
     Ok(())
 }
 
-/// Creates the admin in a new catalog, and keeps the development password away from public addresses. Returns how to sign in.
-async fn admit_admin(config: &Config, catalog: &dyn Catalog, passwords: &Passwords) -> anyhow::Result<String> {
-    let public = config.is_public() && !config.dev;
-    if catalog.has_users().await? {
-        let admin = catalog.user_by_name(ADMIN).await?;
-        let hash = admin.map(|admin| admin.password_hash);
-        let development = hash.is_some() && passwords.verify(DEVELOPMENT_PASSWORD.to_owned(), hash).await.map_err(refused)?;
-        if development && public {
-            bail!(
-                "refusing to serve a public address while the password of {ADMIN} is the development password; set TINTYPE_DEV=1 to allow it"
-            );
-        }
-        return Ok(if development { format!("{ADMIN} / {DEVELOPMENT_PASSWORD}") } else { format!("{ADMIN}, with the password you chose") });
-    }
-    let chosen = config.admin_password.clone();
-    let password = chosen.clone().unwrap_or_else(|| SecretString::from(DEVELOPMENT_PASSWORD));
-    if public && password.expose_secret() == DEVELOPMENT_PASSWORD {
-        bail!("refusing to serve a public address with the development password: set TINTYPE_ADMIN_PASSWORD, or TINTYPE_DEV=1 to allow it");
-    }
-    if password.expose_secret().is_empty() || password.expose_secret().len() > Limits::MAX_PASSWORD_BYTES {
-        bail!("the admin's password must have 1 to {} bytes", Limits::MAX_PASSWORD_BYTES);
-    }
-    let password_hash = passwords.hash(password.expose_secret().to_owned()).await.map_err(refused)?;
-    match catalog.create_user(NewUser { name: ADMIN.to_owned(), role: Role::Admin, password_hash }, Timestamp::now()).await {
-        Ok(_) => tracing::info!("created the user {ADMIN}"),
-        // Another server of the same catalog was quicker.
-        Err(error) if error.kind() == Kind::AlreadyExists => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(match chosen {
-        Some(_) => format!("{ADMIN}, with the password you chose"),
-        None => format!("{ADMIN} / {DEVELOPMENT_PASSWORD}"),
-    })
-}
-
 fn identity(config: &Config) -> anyhow::Result<Option<Identity>> {
     let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
     let read = |path: &std::path::Path| fs::read(path).with_context(|| format!("TLS file {}", path.display()));
     Ok(Some(Identity::from_pem(read(cert)?, read(key)?)))
-}
-
-fn refused(refusal: Refusal) -> anyhow::Error {
-    anyhow::Error::new(tonic::Status::from(refusal))
 }

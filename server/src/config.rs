@@ -6,7 +6,7 @@ use clap::Parser;
 use secrecy::SecretString;
 use tintype_process::LogFormat;
 use tintype_store::{
-    Format,
+    Format, NewUser,
     args::{LimitArgs, StoreArgs},
 };
 
@@ -82,6 +82,9 @@ pub struct Config {
 pub(crate) enum Command {
     /// Asks the server on the HTTP port, in plain HTTP, whether it serves; exit code 0 when it does. For container health checks.
     Healthcheck,
+    /// Lets the user `admin` in again: gives it a new password, printed once unless `TINTYPE_ADMIN_PASSWORD` sets it, makes it an
+    /// administrator who is not disabled, and revokes its tokens. A server with a SQLite catalog must be stopped meanwhile.
+    ResetAdmin,
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,6 +101,16 @@ struct ServerLimitArgs {
     /// How long `wait` holds a download, in seconds.
     #[arg(long, env = "TINTYPE_MAX_WAIT_SECS", default_value_t = 300, value_name = "SECONDS")]
     max_wait_secs: u64,
+    /// Quota in bytes of users for whom no other is said.
+    #[arg(long, env = "TINTYPE_USER_QUOTA_BYTES", default_value_t = NewUser::DEFAULT_QUOTA_BYTES, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    user_quota_bytes: u64,
+    /// Calls of one user that this server lets through in a second over time; 0: as many as come.
+    #[arg(long, env = "TINTYPE_REQUESTS_PER_SECOND", default_value_t = 50, value_name = "N")]
+    requests_per_second: u32,
+    /// Calls of one user that this server lets through at once after a pause.
+    #[arg(long, env = "TINTYPE_REQUEST_BURST", default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    request_burst: u32,
 }
 
 impl Config {
@@ -127,6 +140,9 @@ impl Config {
             max_streams_per_connection: limits.max_streams_per_connection,
             stream_idle: Duration::from_secs(limits.stream_idle_secs),
             max_wait: Duration::from_secs(limits.max_wait_secs),
+            user_quota_bytes: limits.user_quota_bytes,
+            requests_per_second: limits.requests_per_second,
+            request_burst: limits.request_burst,
         }
     }
 

@@ -4,9 +4,10 @@ use tintype_process::Shutdown;
 use tintype_store::{Format, open::Stores};
 
 use crate::{
-    auth::{Authorizer, Passwords},
+    auth::{Authorizer, Passwords, Throttle},
     changes::Changes,
     limits::Limits,
+    usage::Usage,
 };
 
 /// What every rpc works with.
@@ -15,6 +16,8 @@ pub(crate) struct Core {
     pub(crate) stores: Stores,
     pub(crate) authorizer: Authorizer,
     pub(crate) passwords: Passwords,
+    pub(crate) throttle: Throttle,
+    pub(crate) usage: Usage,
     pub(crate) changes: Changes,
     pub(crate) limits: Limits,
     /// Formats that every image gets, apart from the one it has.

@@ -13,10 +13,9 @@ use axum::{
 use serde_json::json;
 use tintype_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{auth_service_server::AuthServiceServer, image_service_server::ImageServiceServer},
+    v1::{auth_service_server::AuthServiceServer, image_service_server::ImageServiceServer, user_service_server::UserServiceServer},
 };
 use tonic::{
-    Code, Status,
     service::Routes,
     transport::{Identity, Server, ServerTlsConfig},
 };
@@ -28,7 +27,8 @@ use crate::{
     core::SharedCore,
     health::HealthReceiver,
     limits::Limits,
-    rpc::{AuthRpcs, ImageRpcs},
+    rpc::{AuthRpcs, ImageRpcs, UserRpcs},
+    status::no_such_method,
 };
 
 /// Flow-control windows (RFC 9113, section 6.9): enough for 120 Mbit/s over 100 ms on one stream, and a bound on what one client can park here.
@@ -54,6 +54,7 @@ pub(crate) fn grpc_routes(core: &SharedCore, gate: Gate, health: HealthService) 
     };
     let routes = Routes::new(auth)
         .add_service(images)
+        .add_service(UserServiceServer::new(UserRpcs(core.clone())))
         .add_service(HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -93,7 +94,7 @@ async fn healthz(State(health): State<HealthReceiver>) -> Response {
 async fn not_found(request: Request) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content_type.starts_with("application/grpc") {
-        return Status::new(Code::Unimplemented, "no such method").into_http();
+        return no_such_method().into_http();
     }
     (StatusCode::NOT_FOUND, Json(json!({ "error": "nothing here; see /healthz" }))).into_response()
 }

@@ -1,5 +1,6 @@
 //! Tintype's server: gRPC services, the HTTP face, sign-in, and the wiring of the stores.
 
+mod admin;
 mod app;
 mod auth;
 mod changes;
@@ -11,6 +12,7 @@ mod healthcheck;
 mod limits;
 mod rpc;
 mod status;
+mod usage;
 mod welcome;
 mod wire;
 
@@ -18,7 +20,7 @@ use tintype_process::{Shutdown, bound_heaps, init_logs};
 
 pub use config::Config;
 
-/// Does what the settings say: serves until a signal ends it, or asks a server for its health.
+/// Does what the settings say: serves until a signal ends it, asks a server for its health, or lets the admin in again.
 pub fn main(config: Config) -> anyhow::Result<()> {
     if let Some(config::Command::Healthcheck) = config.command {
         return healthcheck::healthcheck(config.http_addr);
@@ -26,6 +28,9 @@ pub fn main(config: Config) -> anyhow::Result<()> {
     bound_heaps();
     init_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(config::Command::ResetAdmin) = config.command {
+        return runtime.block_on(admin::reset(&config));
+    }
     let served = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;

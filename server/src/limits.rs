@@ -13,6 +13,12 @@ pub(crate) struct Limits {
     pub(crate) stream_idle: Duration,
     /// How long `wait` holds a download.
     pub(crate) max_wait: Duration,
+    /// Quota of new users in bytes.
+    pub(crate) user_quota_bytes: u64,
+    /// Calls of one user in a second over time; 0: as many as come.
+    pub(crate) requests_per_second: u32,
+    /// Calls of one user at once after a pause.
+    pub(crate) request_burst: u32,
 }
 
 impl Limits {
@@ -24,6 +30,10 @@ impl Limits {
     pub(crate) const MAX_USERNAME_BYTES: usize = 64;
     /// Length of a password in bytes: hashing longer ones would only cost time.
     pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
+    /// Length of a token's label in bytes.
+    pub(crate) const MAX_LABEL_BYTES: usize = 64;
+    /// Longest life of a token that has an end.
+    pub(crate) const MAX_TTL: Duration = Duration::from_hours(24 * 3650);
     /// Chunk size that serves best: the unit of storage and checksums.
     pub(crate) const ADVISED_CHUNK_BYTES: usize = tintype_store::blobs::CHECKSUM_BLOCK_BYTES;
     /// Largest chunk.

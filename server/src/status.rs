@@ -4,7 +4,9 @@ use std::{collections::HashMap, error::Error, fmt, time::Duration};
 
 use prost::Message as _;
 use tintype_proto::v1::ErrorReason;
-use tintype_store::{Failure, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, header::HeaderError, random_hex};
+use tintype_store::{
+    Failure, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, TokenId, UserId, header::HeaderError, random_hex,
+};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
@@ -59,6 +61,27 @@ impl Refusal {
         Self::new(ErrorReason::RenditionNotFound, message).about("tintype.v1.Rendition", format!("{image}/{format}"))
     }
 
+    pub(crate) fn user_not_found(id: UserId) -> Self {
+        Self::new(ErrorReason::UserNotFound, format!("user {id} was not found")).about("tintype.v1.User", id.to_string())
+    }
+
+    pub(crate) fn token_not_found(id: TokenId) -> Self {
+        Self::new(ErrorReason::TokenNotFound, format!("token {id} was not found")).about("tintype.v1.TokenInfo", id.to_string())
+    }
+
+    pub(crate) fn username_taken(name: &str) -> Self {
+        Self::new(ErrorReason::UsernameTaken, format!("there is a user named {name} already")).about("tintype.v1.User", name.to_owned())
+    }
+
+    pub(crate) fn last_admin(id: UserId) -> Self {
+        Self::new(ErrorReason::LastAdmin, format!("user {id} is the last administrator"))
+    }
+
+    pub(crate) fn quota_exceeded(user: UserId, quota_bytes: u64, seen_bytes: u64) -> Self {
+        let message = format!("user {user} would store {seen_bytes} bytes, more than the quota of {quota_bytes}");
+        Self::new(ErrorReason::QuotaExceeded, message).with("limit", "quota_bytes").with("value", quota_bytes).with("seen", seen_bytes)
+    }
+
     pub(crate) fn rendition_pending(image: ImageId, format: Format) -> Self {
         let message = format!("the {format} rendition of image {image} is not ready yet");
         Self::new(ErrorReason::RenditionPending, message).retry_after(RETRY_PENDING)
@@ -68,6 +91,10 @@ impl Refusal {
         let cause = failure.reason.name();
         let message = format!("the {format} rendition of image {image} failed: {cause}: {}", failure.message);
         Self::new(ErrorReason::RenditionFailed, message).with("cause", cause)
+    }
+
+    pub(crate) fn token_invalid() -> Self {
+        Self::new(ErrorReason::TokenInvalid, "the token is not valid; sign in again")
     }
 
     pub(crate) fn draining() -> Self {
@@ -107,6 +134,11 @@ impl Refusal {
     }
 }
 
+/// What a caller is told who calls a method that does not exist.
+pub(crate) fn no_such_method() -> Status {
+    Status::new(Code::Unimplemented, "no such method")
+}
+
 /// The one table from reason to code.
 fn code(reason: ErrorReason) -> Code {
     use ErrorReason as R;
@@ -120,11 +152,12 @@ fn code(reason: ErrorReason) -> Code {
         | R::SizeMismatch
         | R::UploadOutOfOrder => Code::InvalidArgument,
         R::TokenMissing | R::TokenInvalid | R::SignInFailed => Code::Unauthenticated,
-        R::ImageNotFound | R::RenditionNotFound => Code::NotFound,
+        R::ImageNotFound | R::RenditionNotFound | R::UserNotFound | R::TokenNotFound => Code::NotFound,
         R::NotPermitted => Code::PermissionDenied,
-        R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed => Code::FailedPrecondition,
+        R::UsernameTaken => Code::AlreadyExists,
+        R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed | R::LastAdmin => Code::FailedPrecondition,
         R::OffsetPastEnd => Code::OutOfRange,
-        R::StoreFull | R::TooManyRequests => Code::ResourceExhausted,
+        R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile => Code::Aborted,
         R::StreamIdle | R::WaitTooLong => Code::DeadlineExceeded,
         R::StoreUnavailable | R::Draining => Code::Unavailable,

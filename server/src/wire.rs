@@ -1,9 +1,12 @@
 //! Between protobuf and the domain: the one place where requests are parsed. Inner code never checks again.
 
-use prost_types::Timestamp as ProtoTimestamp;
+use std::time::Duration;
+
+use prost_types::{Duration as ProtoDuration, FieldMask, Timestamp as ProtoTimestamp};
 use tintype_proto::v1;
 use tintype_store::{
-    FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Timestamp, User, rendition_file_name,
+    FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Scope, Timestamp, Token, User, UserChange,
+    rendition_file_name,
 };
 use unicode_normalization::UnicodeNormalization;
 
@@ -35,6 +38,76 @@ pub(crate) fn text(field: &'static str, value: String, max_bytes: usize) -> Resu
         len if len > max_bytes => Err(Refusal::field(field, format_args!("must have {max_bytes} bytes at most, not {len}"))),
         _ => Ok(value),
     }
+}
+
+/// A user's name.
+pub(crate) fn username(field: &'static str, value: String) -> Result<String, Refusal> {
+    no_control(field, text(field, value, Limits::MAX_USERNAME_BYTES)?)
+}
+
+/// A user's password.
+pub(crate) fn password(field: &'static str, value: String) -> Result<String, Refusal> {
+    text(field, value, Limits::MAX_PASSWORD_BYTES)
+}
+
+/// What a token is for; may be empty.
+pub(crate) fn label(field: &'static str, value: String) -> Result<String, Refusal> {
+    if value.is_empty() {
+        return Ok(value);
+    }
+    no_control(field, text(field, value, Limits::MAX_LABEL_BYTES)?)
+}
+
+fn no_control(field: &'static str, value: String) -> Result<String, Refusal> {
+    match value.chars().find(|c| c.is_control()) {
+        Some(bad) => Err(Refusal::field(field, format_args!("must not contain {bad:?}"))),
+        None => Ok(value),
+    }
+}
+
+/// How long a token is good.
+pub(crate) fn ttl(field: &'static str, value: ProtoDuration) -> Result<Duration, Refusal> {
+    const SECOND: Duration = Duration::from_secs(1);
+    // By hand: the conversion of prost-types overflows on what is far out of range.
+    let parts = u64::try_from(value.seconds).ok().zip(u32::try_from(value.nanos).ok().filter(|nanos| *nanos < 1_000_000_000));
+    let ttl = parts.map(|(seconds, nanos)| Duration::new(seconds, nanos)).filter(|ttl| (SECOND..=Limits::MAX_TTL).contains(ttl));
+    ttl.ok_or_else(|| Refusal::field(field, format_args!("must be 1 second to {} days", Limits::MAX_TTL.as_secs() / 86_400)))
+}
+
+/// What a token is good for, each scope once.
+pub(crate) fn scopes(field: &'static str, values: &[i32]) -> Result<Vec<Scope>, Refusal> {
+    let known = |value: i32| Scope::ALL.into_iter().find(|scope| proto_scope(*scope) as i32 == value);
+    if let Some(bad) = values.iter().find(|value| known(**value).is_none()) {
+        return Err(Refusal::field(field, format_args!("has no scope {bad}")));
+    }
+    Ok(Scope::ALL.into_iter().filter(|scope| values.contains(&(proto_scope(*scope) as i32))).collect())
+}
+
+/// A role of a request; `None` when it is left out.
+pub(crate) fn role(field: &'static str, value: i32) -> Result<Option<Role>, Refusal> {
+    match v1::Role::try_from(value) {
+        Ok(v1::Role::Unspecified) => Ok(None),
+        Ok(v1::Role::User) => Ok(Some(Role::User)),
+        Ok(v1::Role::Admin) => Ok(Some(Role::Admin)),
+        Err(_) => Err(Refusal::field(field, format_args!("has no role {value}"))),
+    }
+}
+
+/// The fields of a user that a mask names.
+pub(crate) fn user_change(field: &'static str, user: &v1::User, mask: &FieldMask) -> Result<UserChange, Refusal> {
+    let mut change = UserChange::default();
+    for path in &mask.paths {
+        match path.as_str() {
+            "role" => {
+                let missing = || Refusal::field("user.role", "must be said when the mask names it");
+                change.role = Some(role("user.role", user.role)?.ok_or_else(missing)?);
+            }
+            "disabled" => change.disabled = Some(user.disabled),
+            "quota_bytes" => change.quota_bytes = Some(size("user.quota_bytes", user.quota_bytes)?),
+            other => return Err(Refusal::field(field, format_args!("must name role, disabled or quota_bytes, not {other:?}"))),
+        }
+    }
+    Ok(change)
 }
 
 /// A file name in Unicode NFC: metadata that people see and browsers save by, never part of a path here.
@@ -163,12 +236,40 @@ fn proto_reason(reason: FailureReason) -> v1::FailureReason {
     }
 }
 
-pub(crate) fn proto_user(user: &User) -> v1::User {
+/// A user, with what has arrived of unfinished uploads.
+pub(crate) fn proto_user(user: &User, arriving_bytes: u64) -> v1::User {
     let role = match user.role {
         Role::User => v1::Role::User,
         Role::Admin => v1::Role::Admin,
     };
-    v1::User { id: user.id.0, username: user.name.clone(), role: role.into(), create_time: Some(proto_time(user.created_at)) }
+    v1::User {
+        id: user.id.0,
+        username: user.name.clone(),
+        role: role.into(),
+        create_time: Some(proto_time(user.created_at)),
+        disabled: user.disabled,
+        quota_bytes: user.quota_bytes as i64,
+        used_bytes: user.used_bytes.saturating_add(arriving_bytes) as i64,
+    }
+}
+
+fn proto_scope(scope: Scope) -> v1::TokenScope {
+    match scope {
+        Scope::Read => v1::TokenScope::Read,
+        Scope::Write => v1::TokenScope::Write,
+        Scope::Admin => v1::TokenScope::Admin,
+    }
+}
+
+pub(crate) fn proto_token(token: &Token) -> v1::TokenInfo {
+    v1::TokenInfo {
+        id: token.id.0,
+        user_id: token.user.0,
+        label: token.label.clone(),
+        scopes: token.scopes.iter().map(|scope| proto_scope(*scope).into()).collect(),
+        create_time: Some(proto_time(token.created_at)),
+        expire_time: token.expires_at.map(proto_time),
+    }
 }
 
 pub(crate) fn proto_image(image: Image) -> v1::Image {
@@ -238,6 +339,35 @@ mod tests {
         let states = v1::ImageFilter { rendition_states: (1..=4).collect(), ..Default::default() };
         assert_eq!(filter(states).expect("known").rendition_states, RenditionState::ALL);
         assert!(filter(v1::ImageFilter { rendition_states: vec![0], ..Default::default() }).is_err());
+    }
+
+    #[test]
+    fn tokens_last_a_second_to_ten_years() {
+        let seconds = |seconds| ttl("ttl", ProtoDuration { seconds, nanos: 0 });
+        assert_eq!(seconds(1).expect("a second"), Duration::from_secs(1));
+        assert_eq!(seconds(3650 * 86_400).expect("ten years"), Limits::MAX_TTL);
+        for bad in [i64::MIN, -1, 0, 3650 * 86_400 + 1, i64::MAX] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert!(ttl("ttl", ProtoDuration { seconds: 0, nanos: 999_999_999 }).is_err());
+    }
+
+    #[test]
+    fn scopes_are_known_and_count_once() {
+        assert_eq!(scopes("scopes", &[3, 1, 3]).expect("known"), [Scope::Read, Scope::Admin]);
+        assert_eq!(scopes("scopes", &[]).expect("none"), []);
+        assert!(scopes("scopes", &[0]).is_err() && scopes("scopes", &[1, 4]).is_err());
+    }
+
+    #[test]
+    fn only_what_the_mask_names_is_taken() {
+        let user = v1::User { quota_bytes: 5, disabled: true, ..v1::User::default() };
+        let of = |paths: &[&str]| user_change("update_mask", &user, &FieldMask { paths: paths.iter().map(ToString::to_string).collect() });
+        let change = of(&["quota_bytes"]).expect("a change");
+        assert_eq!((change.role, change.disabled, change.quota_bytes), (None, None, Some(5)));
+        assert_eq!(of(&["disabled"]).expect("a change").disabled, Some(true));
+        assert!(of(&["role"]).is_err(), "it is not said");
+        assert!(of(&["username"]).is_err() && of(&["*"]).is_err());
     }
 
     #[test]

@@ -17,27 +17,27 @@ const JOBS: &str = "local:";
 #[command(next_help_heading = "Stores")]
 pub struct StoreArgs {
     /// Folder for whatever is kept locally.
-    #[arg(long, env = "TINTYPE_DATA", default_value = "tintype-data", value_name = "FOLDER")]
+    #[arg(long, env = "TINTYPE_DATA", default_value = "tintype-data", value_name = "FOLDER", global = true)]
     pub data: PathBuf,
 
     /// Metadata: `sqlite:PATH` (within the data folder, the default is `sqlite:catalog.db`) or `postgres://…`.
-    #[arg(long, env = "TINTYPE_CATALOG", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "TINTYPE_CATALOG", value_name = "URL", hide_env_values = true, global = true)]
     catalog: Option<String>,
 
     /// File that holds the URL of the catalog, where that is a secret.
-    #[arg(long, env = "TINTYPE_CATALOG_FILE", value_name = "FILE", conflicts_with = "catalog")]
+    #[arg(long, env = "TINTYPE_CATALOG_FILE", value_name = "FILE", conflicts_with = "catalog", global = true)]
     catalog_file: Option<PathBuf>,
 
     /// Image bytes: `file:PATH` (within the data folder, or absolute).
-    #[arg(long, env = "TINTYPE_BLOBS", default_value = "file:blobs", value_name = "URL")]
+    #[arg(long, env = "TINTYPE_BLOBS", default_value = "file:blobs", value_name = "URL", global = true)]
     blobs: BlobsUrl,
 
     /// The queue: `local:` (the default) or `nats://…`, several servers of one cluster separated by commas.
-    #[arg(long, env = "TINTYPE_JOBS", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "TINTYPE_JOBS", value_name = "URL", hide_env_values = true, global = true)]
     jobs: Option<String>,
 
     /// File that holds the URL of the queue, where that is a secret.
-    #[arg(long, env = "TINTYPE_JOBS_FILE", value_name = "FILE", conflicts_with = "jobs")]
+    #[arg(long, env = "TINTYPE_JOBS_FILE", value_name = "FILE", conflicts_with = "jobs", global = true)]
     jobs_file: Option<PathBuf>,
 }
 

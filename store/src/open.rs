@@ -187,16 +187,7 @@ impl Stores {
     /// made the stores ready; `Kind::Unavailable` after that. A queue that is away is no reason not to open.
     pub async fn open(config: &StoreConfig, opener: Opener) -> Result<Self, StoreError> {
         config.check(opener)?;
-        let (catalog, lock): (Arc<dyn Catalog>, _) = match &config.catalog {
-            CatalogUrl::Sqlite(path) => {
-                let path = config.data.join(path);
-                let folder = path.parent().unwrap_or(&config.data);
-                create_private_folder(folder).await?;
-                let lock = lock_folder(folder, LOCK_PATIENCE).await?;
-                (Arc::new(Sqlite::open(&path).await?), Some(Arc::new(lock)))
-            }
-            CatalogUrl::Postgres(url) => (Arc::new(Postgres::connect(url, opener == Opener::Server).await?), None),
-        };
+        let (catalog, lock) = Self::open_catalog(config, opener).await?;
         let BlobsUrl::Folder(path) = &config.blobs;
         let path = config.data.join(path);
         let blobs: Arc<dyn Blobs> = Arc::new(Folder::open(&path).await?);
@@ -209,7 +200,22 @@ impl Stores {
             JobsUrl::Local => Arc::new(Local::default()),
             JobsUrl::Nats(url) => Arc::new(JetStream::connect(url).await?),
         };
-        Ok(Self { catalog, blobs, jobs, exclusive: lock.is_some(), _lock: lock })
+        Ok(Self { catalog, blobs, jobs, exclusive: lock.is_some(), _lock: lock.map(Arc::new) })
+    }
+
+    /// Opens the catalog alone, for upkeep that needs nothing else, with the lock of its folder where it is a file: nobody else can use it
+    /// until that is dropped. Waits as [`open`](Self::open) does.
+    pub async fn open_catalog(config: &StoreConfig, opener: Opener) -> Result<(Arc<dyn Catalog>, Option<File>), StoreError> {
+        Ok(match &config.catalog {
+            CatalogUrl::Sqlite(path) => {
+                let path = config.data.join(path);
+                let folder = path.parent().unwrap_or(&config.data);
+                create_private_folder(folder).await?;
+                let lock = lock_folder(folder, LOCK_PATIENCE).await?;
+                (Arc::new(Sqlite::open(&path).await?), Some(lock))
+            }
+            CatalogUrl::Postgres(url) => (Arc::new(Postgres::connect(url, opener == Opener::Server).await?), None),
+        })
     }
 
     /// `Kind::Misconfigured` when the blob store is not, or no more, the one that belongs to the catalog.

@@ -45,6 +45,8 @@ pub struct SweepReport {
     pub expired_leases: u64,
     /// Pending renditions told to the queue again.
     pub resent: u64,
+    /// Images of deleted users removed.
+    pub removed_images: u64,
     /// Blobs of deleted images removed.
     pub removed_blobs: u64,
     /// Unpublished files removed.
@@ -59,6 +61,7 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
     let results = [
         expire_leases(stores, config, now).await,
         resend(stores, config, now).await,
+        remove_deleted_users(stores, now).await,
         remove_doomed(stores).await,
         remove_unpublished(stores, config, now).await,
         stores.catalog.prune(now.minus(config.keep_history), BATCH * MAX_BATCHES).await.map(|()| 0),
@@ -66,10 +69,11 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
     for error in results.iter().filter_map(|result| result.as_ref().err()).skip(1) {
         warn!(error = error as &dyn Error, "another step of the sweep failed");
     }
-    let [expired_leases, resent, removed_blobs, removed_unpublished, pruned] = results;
+    let [expired_leases, resent, removed_images, removed_blobs, removed_unpublished, pruned] = results;
     let report = SweepReport {
         expired_leases: expired_leases?,
         resent: resent?,
+        removed_images: removed_images?,
         removed_blobs: removed_blobs?,
         removed_unpublished: removed_unpublished?,
     };
@@ -106,6 +110,21 @@ pub async fn remove_doomed(stores: &Stores) -> Result<u64, StoreError> {
         if !was_full {
             break;
         }
+    }
+    Ok(removed)
+}
+
+/// Removes images of deleted users, and the users with their last image. Returns how many images.
+///
+/// Also good right after a deletion. One batch at a time, for each image is a transaction of its own, and other steps of a sweep wait.
+pub async fn remove_deleted_users(stores: &Stores, now: Timestamp) -> Result<u64, StoreError> {
+    let images = stores.catalog.images_of_deleted_users(BATCH).await?;
+    let mut removed = 0;
+    for image in &images {
+        removed += u64::from(stores.catalog.delete_image(*image, now).await?);
+    }
+    if images.len() < BATCH as usize {
+        stores.catalog.forget_deleted_users().await?;
     }
     Ok(removed)
 }
@@ -154,6 +173,7 @@ mod tests {
     use super::*;
     use crate::{
         BlobKey, Claim, Created, Format, Image, ImageHeader, Kind, NewImage, NewUser, RenditionId, RenditionState, Role, StoreId, UserId,
+        UserWrite,
         blobs::BlobSink,
         jobs::{Delivery, JobQueue},
         open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig},
@@ -179,7 +199,8 @@ mod tests {
             };
             let stores = Stores::open(&config, Opener::Server).await.expect("it opens");
             let start = Timestamp::now();
-            let new = NewUser { name: "ada".into(), password_hash: "none".into(), role: Role::User };
+            let new =
+                NewUser { name: "ada".into(), password_hash: "none".into(), role: Role::User, quota_bytes: NewUser::DEFAULT_QUOTA_BYTES };
             let user = stores.catalog.create_user(new, start).await.expect("the name is free").id;
             Self { folder, stores, user, start, config: SweepConfig::default() }
         }
@@ -199,7 +220,7 @@ mod tests {
             };
             match self.stores.catalog.create_image(new, self.start).await.expect("an image can be recorded") {
                 Created::New(image) => image,
-                Created::Repeated(_) => panic!("it has no request id"),
+                other => panic!("not created: {other:?}"),
             }
         }
 
@@ -318,6 +339,18 @@ mod tests {
         assert_eq!(remove_doomed(&world.stores).await.expect("they can be removed"), 1);
         assert!(!world.has(&deleted.blob) && world.has(&kept.blob));
         assert_eq!(remove_doomed(&world.stores).await.expect("there is nothing left"), 0);
+    }
+
+    #[tokio::test]
+    async fn images_of_deleted_users_are_removed_with_their_blobs() {
+        let world = World::new().await;
+        let image = world.image().await;
+        let deleted = world.stores.catalog.delete_user(world.user, world.start).await.expect("a user can be deleted");
+        assert!(matches!(deleted, UserWrite::Done(_)), "{deleted:?}");
+        let report = world.sweep(Duration::ZERO).await.expect("it sweeps");
+        assert_eq!((report.removed_images, report.removed_blobs), (1, 1));
+        assert!(!world.has(&image.blob));
+        assert_eq!(world.sweep(Duration::ZERO).await.expect("it sweeps"), SweepReport::default());
     }
 
     #[tokio::test]

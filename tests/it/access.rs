@@ -24,7 +24,7 @@ async fn reflect(channel: &Channel, question: MessageRequest) -> MessageResponse
 }
 
 /// The path of every rpc that the server says it has.
-async fn every_path(channel: &Channel) -> Vec<String> {
+pub(crate) async fn every_path(channel: &Channel) -> Vec<String> {
     let MessageResponse::ListServicesResponse(services) = reflect(channel, MessageRequest::ListServices(String::new())).await else {
         panic!("reflection lists the services");
     };
@@ -44,11 +44,20 @@ async fn every_path(channel: &Channel) -> Vec<String> {
 }
 
 /// Calls with an empty message; an rpc that refuses says so in the head of its answer, streaming or not.
-async fn call(channel: &Channel, path: &str) -> Result<(), Refused> {
+pub(crate) async fn call(channel: &Channel, path: &str) -> Result<(), Refused> {
+    call_with(channel, path, None).await
+}
+
+/// The same with a token.
+pub(crate) async fn call_with(channel: &Channel, path: &str, token: Option<&str>) -> Result<(), Refused> {
     let mut client = Grpc::new(channel.clone());
     client.ready().await.expect("the connection stands");
     let path = PathAndQuery::try_from(path).expect("a path");
-    client.unary(Request::new(()), path, ProstCodec::<(), ()>::default()).await?;
+    let mut request = Request::new(());
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token is ASCII"));
+    }
+    client.unary(request, path, ProstCodec::<(), ()>::default()).await?;
     Ok(())
 }
 

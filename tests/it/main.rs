@@ -1,6 +1,7 @@
 //! What Tintype promises, shown on the real thing: every test starts its own programs on its own data.
 
 mod access;
+mod account_commands;
 mod command_line;
 mod conversion;
 mod corpus;
@@ -8,6 +9,10 @@ mod downloads;
 mod listing;
 mod memory;
 mod outages;
+mod quota;
 mod refusals;
 mod restarts;
+mod sign_in;
+mod tokens;
 mod tools;
+mod users;

@@ -230,7 +230,7 @@ impl Service {
     /// An image of a user of its own with one rendition to make, a JPEG.
     async fn upload(&self, bytes: &[u8]) -> Image {
         let name = tintype_store::random_hex();
-        let user = NewUser { name, role: Role::User, password_hash: String::new() };
+        let user = NewUser { name, role: Role::User, password_hash: String::new(), quota_bytes: NewUser::DEFAULT_QUOTA_BYTES };
         let owner = self.stores.catalog.create_user(user, Timestamp::now()).await.expect("the name is new").id;
         let key = BlobKey::original(owner, Format::Png);
         let mut sink = BlobSink::create(&*self.stores.blobs, key).await.expect("blobs can be written");
@@ -240,7 +240,7 @@ impl Service {
         let new = NewImage { owner, file_name: "test.png".to_owned(), header, original, renditions: vec![Format::Jpeg], request_id: None };
         match self.stores.catalog.create_image(new, Timestamp::now()).await.expect("the catalog answers") {
             Created::New(image) => image,
-            Created::Repeated(image) => panic!("there was no request id: {image:?}"),
+            other => panic!("not created: {other:?}"),
         }
     }
 

@@ -5,16 +5,23 @@ mod get;
 mod login;
 mod logout;
 mod ls;
+mod passwd;
 mod retry;
 mod rm;
 mod show;
+mod token;
 mod upload;
+mod users;
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::{Context as _, bail};
 use tintype_client::{Client, ClientBuilder, RetryPolicy};
+use tokio::task::spawn_blocking;
+pub(crate) use users::NoSuchUser;
 
 use crate::{
+    account_args::AdminCommand,
     args::{Args, Command, Common},
     credentials::Credentials,
     environment,
@@ -35,6 +42,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Rm(rm) => return rm::run(&common, rm).await,
         Command::Retry(retry) => return retry::run(&common, retry).await,
         Command::Completions(completions) => completions::run(&completions)?,
+        Command::Passwd => passwd::run(&common).await?,
+        Command::Token(token) => return token::run(&common, token).await,
+        Command::Admin(admin) => match admin.command {
+            AdminCommand::Users(command) => return users::run(&common, command).await,
+        },
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,6 +67,32 @@ fn signed_in(common: &Common) -> anyhow::Result<ClientBuilder> {
     };
     let token = token.ok_or(NotSignedIn)?;
     Ok(client(common).token(token))
+}
+
+/// The password that the user has: from the environment, or asked for.
+async fn current_password(user: &str, server: &str) -> anyhow::Result<String> {
+    match environment::password()? {
+        Some(password) => Ok(password),
+        None => ask(format!("password of {user} at {server}: "), "TINTYPE_PASSWORD").await,
+    }
+}
+
+/// A password to set: from the environment, or asked for twice.
+async fn new_password(user: &str) -> anyhow::Result<String> {
+    const VARIABLE: &str = "TINTYPE_NEW_PASSWORD";
+    if let Some(password) = environment::new_password()? {
+        return Ok(password);
+    }
+    let password = ask(format!("new password of {user}: "), VARIABLE).await?;
+    if ask("the same again: ".to_owned(), VARIABLE).await? != password {
+        bail!("the two are not the same");
+    }
+    Ok(password)
+}
+
+async fn ask(prompt: String, variable: &str) -> anyhow::Result<String> {
+    let asked = spawn_blocking(move || rpassword::prompt_password(prompt)).await?;
+    asked.with_context(|| format!("cannot ask for the password; {variable} can hold it"))
 }
 
 /// The exit code of several things done one after the other: that of the failure if there was only one thing to do.

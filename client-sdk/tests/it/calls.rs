@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use tintype_client::{Client, Error, ErrorReason, Format, ImageState, RenditionState, Role, Secret, TokenProvider, async_trait};
+use tintype_client::{Client, Error, ErrorReason, Format, ImageState, RenditionState, Role, Scope, Secret, TokenProvider, async_trait};
 use tonic::Status;
 
 use crate::fake::{Behaviour, Fake, away, pattern, reason_of, signed_in, stored, token};
@@ -78,6 +78,28 @@ async fn a_deletion_whose_answer_was_lost_is_done() {
     let client = signed_in(Client::builder(url)).timeout(Duration::from_millis(300)).build().unwrap();
     client.delete(1).await.unwrap();
     assert!(fake.see(|state| state.images.is_empty() && !state.lose_answer_of_deletion));
+}
+
+#[tokio::test]
+async fn a_sign_in_asks_for_what_it_is_told() {
+    let (_fake, url) = Fake::start(Behaviour::default()).await;
+    let client = Client::connect(url).await.unwrap();
+    let token = client.sign_in("ada", "sesame").label("ci").scope(Scope::Read).scope(Scope::Write).send().await.unwrap();
+    assert_eq!((token.info.label.as_str(), token.info.scopes.as_slice()), ("ci", &[Scope::Read, Scope::Write][..]));
+    assert!(!format!("{:?}", client.sign_in("ada", "sesame")).contains("sesame"));
+    assert!(!format!("{:?}", client.users().create("bob", "sesame")).contains("sesame"));
+    assert!(!format!("{:?}", client.users().update(1).password("sesame")).contains("sesame"));
+}
+
+#[tokio::test]
+async fn a_revocation_whose_answer_was_lost_is_done() {
+    let (fake, url) = Fake::start(Behaviour { lose_answer_of_deletion: true, ..Behaviour::default() }).await;
+    let client = signed_in(Client::builder(url)).timeout(Duration::from_millis(300)).build().unwrap();
+    let other = client.sign_in("ada", "sesame").await.unwrap();
+    client.current_user().await.unwrap();
+    client.tokens().revoke(other.info.id).await.unwrap();
+    assert_eq!(reason_of(client.tokens().revoke(other.info.id).await), ErrorReason::TokenNotFound);
+    assert_eq!(fake.see(|state| state.revoked), 1);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -7,23 +7,39 @@ use axum::{
     response::Response,
 };
 use tintype_proto::v1::ErrorReason;
-use tintype_store::{Kind, SignedIn, StoreError};
+use tintype_store::{Kind, Scope, SignedIn, StoreError};
 use tonic::Status;
 
-use super::Tokens;
-use crate::status::Refusal;
-
-/// Calls that need no token. Everything else does, methods that do not exist included.
-const OPEN: [&str; 3] = ["/tintype.v1.AuthService/CreateToken", "/grpc.health.v1.Health/", "/grpc.reflection."];
+use super::{Need, Rates, Session, Sessions, Tokens, need};
+use crate::status::{Refusal, no_such_method};
 
 /// Who calls. Every request that passed [`admit`] and needs a token carries one in its extensions.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(pub(crate) Arc<SignedIn>);
+pub(crate) struct Caller(pub(crate) Arc<SignedIn>, Session);
 
 impl Caller {
     /// The caller of a request.
     pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Refusal> {
         request.extensions().get::<Self>().cloned().ok_or_else(missing)
+    }
+
+    /// Refuses a caller who may not do that, or whose token is not good for it.
+    pub(crate) fn needs(&self, scope: Scope) -> Result<(), Refusal> {
+        if self.0.may(scope) {
+            return Ok(());
+        }
+        let name = scope.name();
+        let message = match scope {
+            Scope::Admin => "only an administrator may do this, with a token of the scope admin".to_owned(),
+            Scope::Read | Scope::Write => format!("the token is not good for this: it needs the scope {name}"),
+        };
+        Err(Refusal::new(ErrorReason::NotPermitted, message).with("needed_scope", name.to_ascii_uppercase()))
+    }
+
+    /// Returns the refusal to end a call with, once the caller's token is no longer valid.
+    pub(crate) async fn signed_out(&self) -> Refusal {
+        self.1.ended().await;
+        Refusal::token_invalid()
     }
 }
 
@@ -31,30 +47,48 @@ impl Caller {
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pub(crate) tokens: Tokens,
+    pub(crate) rates: Rates,
+    pub(crate) sessions: Sessions,
 }
 
-/// Lets a call through when it is open to everyone or carries a valid token. Wraps every gRPC route of every port.
+/// Lets a call through when it is open to everyone or carries a valid token that is good for it, and ends it when the token does. Wraps every
+/// gRPC route of every port.
 pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    if OPEN.iter().any(|open| request.uri().path().starts_with(open)) {
+    let need = need(request.uri().path());
+    if need == Some(Need::Nothing) {
         return next.run(request).await;
     }
-    match caller(&gate.tokens, request.headers()).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+    let admitted = gate.caller(request.headers()).await.and_then(|caller| match need {
+        Some(Need::Scope(scope)) => caller.needs(scope).map(|()| caller),
+        _ => Ok(caller),
+    });
+    match admitted {
         Err(refusal) => Status::from(refusal).into_http(),
+        Ok(_) if need.is_none() => no_such_method().into_http(),
+        Ok(caller) => {
+            let session = caller.1.clone();
+            request.extensions_mut().insert(caller);
+            session.bounds(next.run(request)).await
+        }
     }
 }
 
-async fn caller(tokens: &Tokens, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let header = headers.get(AUTHORIZATION).ok_or_else(missing)?;
-    let secret = header.to_str().ok().and_then(bearer).ok_or_else(invalid)?;
-    match tokens.signed_in(secret).await {
-        Ok(signed_in) => signed_in.map(Caller).ok_or_else(invalid),
-        // Shared by all calls that waited for the same look-up, so it is told anew instead of moved.
-        Err(error) if error.kind() == Kind::Unavailable => Err(StoreError::caused_by(Kind::Unavailable, "look up a token", error).into()),
-        Err(error) => Err(Refusal::internal(&error)),
+impl Gate {
+    /// Whose token is in these headers. Counts as one call of that user.
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let header = headers.get(AUTHORIZATION).ok_or_else(missing)?;
+        let secret = header.to_str().ok().and_then(bearer).ok_or_else(Refusal::token_invalid)?;
+        let signed_in = match self.tokens.signed_in(secret).await {
+            Ok(signed_in) => signed_in.ok_or_else(Refusal::token_invalid)?,
+            // Shared by all calls that waited for the same look-up, so it is told anew instead of moved.
+            Err(error) if error.kind() == Kind::Unavailable => {
+                return Err(StoreError::caused_by(Kind::Unavailable, "look up a token", error).into());
+            }
+            Err(error) => return Err(Refusal::internal(&error)),
+        };
+        self.rates.take(signed_in.user.id, Instant::now()).map_err(|pause| self.rates.refusal(pause))?;
+        let session = self.sessions.of(signed_in.token.id);
+        Ok(Caller(signed_in, session))
     }
 }
 
@@ -66,10 +100,6 @@ fn bearer(header: &str) -> Option<&str> {
 
 fn missing() -> Refusal {
     Refusal::new(ErrorReason::TokenMissing, "a bearer token is needed: sign in with AuthService.CreateToken")
-}
-
-fn invalid() -> Refusal {
-    Refusal::new(ErrorReason::TokenInvalid, "the token is not valid; sign in again")
 }
 
 #[cfg(test)]

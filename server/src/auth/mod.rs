@@ -2,11 +2,19 @@
 
 mod authorizer;
 mod gate;
+mod needs;
 mod password;
+mod rate;
+mod sessions;
+mod throttle;
 mod token;
 
 pub(crate) use authorizer::Authorizer;
 pub(crate) use gate::{Caller, Gate, admit};
+pub(crate) use needs::{Need, need};
 pub(crate) use password::DEVELOPMENT_PASSWORD;
 pub(crate) use password::Passwords;
+pub(crate) use rate::Rates;
+pub(crate) use sessions::{Session, Sessions};
+pub(crate) use throttle::Throttle;
 pub(crate) use token::{Tokens, new_secret, secret_sha256};

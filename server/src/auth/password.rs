@@ -5,7 +5,11 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use tintype_proto::v1::ErrorReason;
-use tokio::{sync::Semaphore, task, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task,
+    time::timeout,
+};
 
 use crate::status::Refusal;
 
@@ -35,13 +39,30 @@ impl Passwords {
 
     /// The password as a PHC string.
     pub(crate) async fn hash(&self, password: String) -> Result<String, Refusal> {
-        self.in_turn(move || hash(&password)).await?
+        self.turn().await?.take(move || hash(&password)).await?
     }
 
+    /// Waits for a turn to hash or check one password.
+    pub(crate) async fn turn(&self) -> Result<Turn, Refusal> {
+        match timeout(MAX_QUEUE, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(permit) => Ok(Turn { permit: permit.map_err(|error| Refusal::internal(&error))?, nobody: Arc::clone(&self.nobody) }),
+            Err(_) => Err(Refusal::new(ErrorReason::TooManyRequests, "too many sign-ins at once").retry_after(MAX_QUEUE)),
+        }
+    }
+}
+
+/// The right to hash or check one password now.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    permit: OwnedSemaphorePermit,
+    nobody: Arc<str>,
+}
+
+impl Turn {
     /// Whether this is the password of that hash; `None` for no such user. Takes equally long in every case.
-    pub(crate) async fn verify(&self, password: String, password_hash: Option<String>) -> Result<bool, Refusal> {
+    pub(crate) async fn verify(self, password: String, password_hash: Option<String>) -> Result<bool, Refusal> {
         let nobody = Arc::clone(&self.nobody);
-        self.in_turn(move || {
+        self.take(move || {
             let known = password_hash.is_some();
             let password_hash = password_hash.unwrap_or_else(|| nobody.to_string());
             let parsed = PasswordHash::new(&password_hash).map_err(|error| Refusal::internal(&error))?;
@@ -50,13 +71,10 @@ impl Passwords {
         .await?
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-        let turn = match timeout(MAX_QUEUE, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(turn) => turn.map_err(|error| Refusal::internal(&error))?,
-            Err(_) => return Err(Refusal::new(ErrorReason::TooManyRequests, "too many sign-ins at once").retry_after(MAX_QUEUE)),
-        };
+    async fn take<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+        let permit = self.permit;
         task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             work()
         })
         .await
@@ -83,8 +101,8 @@ mod tests {
         let passwords = Passwords::new().expect("argon2 works");
         let hash = passwords.hash("right".to_owned()).await.expect("hashes");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.verify("right".to_owned(), Some(hash.clone())).await.expect("verifies"));
-        assert!(!passwords.verify("wrong".to_owned(), Some(hash)).await.expect("verifies"));
-        assert!(!passwords.verify("right".to_owned(), None).await.expect("verifies"));
+        assert!(passwords.turn().await.expect("a turn").verify("right".to_owned(), Some(hash.clone())).await.expect("verifies"));
+        assert!(!passwords.turn().await.expect("a turn").verify("wrong".to_owned(), Some(hash)).await.expect("verifies"));
+        assert!(!passwords.turn().await.expect("a turn").verify("right".to_owned(), None).await.expect("verifies"));
     }
 }

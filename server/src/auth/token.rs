@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use data_encoding::BASE64URL_NOPAD;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use tintype_store::{SignedIn, StoreError, catalog::Catalog};
+use tintype_store::{SignedIn, StoreError, Timestamp, catalog::Catalog};
 
 /// Lets people and secret scanners recognise a token.
 const PREFIX: &str = "tt_";
@@ -41,7 +41,7 @@ impl Tokens {
             return Ok(None);
         }
         let digest = secret_sha256(secret);
-        let look_up = async { Ok::<_, StoreError>(self.catalog.signed_in(&digest).await?.map(Arc::new)) };
+        let look_up = async { Ok::<_, StoreError>(self.catalog.signed_in(&digest, Timestamp::now()).await?.map(Arc::new)) };
         self.believed.try_get_with(digest, look_up).await
     }
 }

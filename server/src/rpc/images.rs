@@ -3,7 +3,7 @@ use tintype_proto::v1::{
     GetLimitsResponse, ListImagesRequest, ListImagesResponse, RetryRenditionRequest, RetryRenditionResponse, UploadImagesRequest,
     UploadImagesResponse, image_service_server::ImageService,
 };
-use tintype_store::{Format, RenditionId, Retry, Timestamp, Worker, sweep};
+use tintype_store::{Format, ImageId, RenditionId, Retry, Timestamp, Worker, sweep};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -29,13 +29,13 @@ impl ImageRpcs {
         let user = caller.0.user.id;
         let size = wire::page_size(request.page_size)?;
         let filter = wire::filter(request.filter.unwrap_or_default())?;
-        let before = page::decode(user, &filter, &request.page_token)?;
+        let before = page::decode(user, &filter, &request.page_token)?.map(ImageId);
         // One more than asked for tells whether there is a next page.
         let mut images = self.0.stores.catalog.list_images(user, &filter, before, size + 1).await?;
         let more = images.len() > size as usize;
         images.truncate(size as usize);
         let next_page_token = match images.last() {
-            Some(last) if more => page::encode(user, &filter, last.id),
+            Some(last) if more => page::encode(user, &filter, last.id.0),
             _ => String::new(),
         };
         Ok(ListImagesResponse { images: images.into_iter().map(wire::proto_image).collect(), next_page_token })
@@ -107,6 +107,9 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         default_page_size: Limits::DEFAULT_PAGE_SIZE as i32,
         max_page_size: Limits::MAX_PAGE_SIZE as i32,
         max_wait: seconds(limits.max_wait),
+        user_quota_bytes: limits.user_quota_bytes as i64,
+        requests_per_second: limits.requests_per_second as i32,
+        request_burst: limits.request_burst as i32,
     }
 }
 

@@ -11,6 +11,7 @@ use super::upload::check_chunk;
 use crate::{
     core::SharedCore,
     status::{Chain, Refusal},
+    usage::Arriving,
     wire,
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Incoming {
     announced_size_bytes: Option<u64>,
     announced_sha256: Option<[u8; 32]>,
     request_id: Option<String>,
+    arriving: Arriving,
     scanner: HeaderScanner,
     received_bytes: u64,
     persisted_bytes: u64,
@@ -61,6 +63,7 @@ impl Incoming {
         {
             return repeated(earlier, request_id).map(|image| Begun::Repeated(Box::new(image)));
         }
+        let arriving = core.usage.begin(owner, size_bytes).await?;
         Ok(Begun::Receiving(Box::new(Self {
             core: core.clone(),
             owner,
@@ -68,6 +71,7 @@ impl Incoming {
             announced_size_bytes: (size_bytes > 0).then_some(size_bytes),
             announced_sha256: sha256,
             request_id,
+            arriving,
             scanner: HeaderScanner::new(),
             received_bytes: 0,
             persisted_bytes: 0,
@@ -84,6 +88,7 @@ impl Incoming {
         if let Some(announced) = self.announced_size_bytes.filter(|announced| self.received_bytes > *announced) {
             return Err(size_mismatch(announced, self.received_bytes));
         }
+        self.arriving.add(data.len() as u64).await?;
         self.scanner.push(&data)?;
         if let Some(header) = self.scanner.so_far() {
             self.core.limits.conversion.image.check(&header)?;
@@ -117,6 +122,8 @@ impl Incoming {
         }
         let original = sink.publish().await?;
         let renditions = self.core.auto_formats.iter().copied().filter(|format| *format != header.format).collect();
+        // From here on the catalog counts it, and never both do.
+        drop(self.arriving);
         let new = NewImage { owner: self.owner, file_name: self.file_name, header, original, renditions, request_id: self.request_id };
         record(&self.core, new).await
     }
@@ -145,6 +152,7 @@ async fn open_sink(core: &SharedCore, owner: UserId, format: Format, head: Bytes
 async fn record(core: &SharedCore, new: NewImage) -> Result<Finished, Refusal> {
     let StoredBlob { key, digest } = new.original.clone();
     let ImageHeader { format, width, height, .. } = new.header;
+    let owner = new.owner;
     let request_id = new.request_id.clone().unwrap_or_default();
     match core.stores.catalog.create_image(new, Timestamp::now()).await? {
         Created::New(image) => {
@@ -153,11 +161,24 @@ async fn record(core: &SharedCore, new: NewImage) -> Result<Finished, Refusal> {
             Ok(Finished { image, repeated: false })
         }
         Created::Repeated(earlier) => {
-            if let Err(error) = core.stores.blobs.delete(&key).await {
-                tracing::warn!(blob.key = %key, error = %Chain(&error), "a blob that nothing refers to is left");
-            }
+            unused(core, &key).await;
             Ok(Finished { image: repeated(earlier, &request_id)?, repeated: true })
         }
+        Created::OverQuota { quota_bytes, used_bytes } => {
+            unused(core, &key).await;
+            Err(Refusal::quota_exceeded(owner, quota_bytes, used_bytes.saturating_add(digest.size_bytes)))
+        }
+        Created::OwnerMissing => {
+            unused(core, &key).await;
+            Err(Refusal::token_invalid())
+        }
+    }
+}
+
+/// Removes the bytes of an image that was not recorded.
+async fn unused(core: &SharedCore, key: &BlobKey) {
+    if let Err(error) = core.stores.blobs.delete(key).await {
+        tracing::warn!(blob.key = %key, error = %Chain(&error), "a blob that nothing refers to is left");
     }
 }
 

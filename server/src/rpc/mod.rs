@@ -6,6 +6,8 @@ mod images;
 mod incoming;
 mod page;
 mod upload;
+mod users;
 
 pub(crate) use auth::AuthRpcs;
 pub(crate) use images::ImageRpcs;
+pub(crate) use users::UserRpcs;

@@ -1,35 +1,37 @@
+use std::fmt::Debug;
+
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
-use tintype_store::{ImageFilter, ImageId, UserId};
+use tintype_store::UserId;
 
 use crate::status::Refusal;
 
 const BINDING_BYTES: usize = 8;
 
-/// Where the next page of a list begins: after this image. Bound to the user and the filter, so that a token taken elsewhere is refused
-/// instead of silently showing a different list.
-pub(crate) fn encode(user: UserId, filter: &ImageFilter, last: ImageId) -> String {
-    let mut token = last.0.to_be_bytes().to_vec();
-    token.extend(binding(user, filter));
+/// Where the next page of a list begins: after this id. Bound to the caller and to `list`, which says what is listed, so that a token taken
+/// elsewhere is refused instead of silently showing a different list.
+pub(crate) fn encode(user: UserId, list: &impl Debug, last: i64) -> String {
+    let mut token = last.to_be_bytes().to_vec();
+    token.extend(binding(user, list));
     BASE64URL_NOPAD.encode(&token)
 }
 
-/// The image after which the page begins; `None` for the first page.
-pub(crate) fn decode(user: UserId, filter: &ImageFilter, token: &str) -> Result<Option<ImageId>, Refusal> {
+/// The id after which the page begins; `None` for the first page.
+pub(crate) fn decode(user: UserId, list: &impl Debug, token: &str) -> Result<Option<i64>, Refusal> {
     if token.is_empty() {
         return Ok(None);
     }
     let invalid = || Refusal::field("page_token", "is not one of this list: use it with the same user and filter, or leave it empty");
     let token = BASE64URL_NOPAD.decode(token.as_bytes()).map_err(|_| invalid())?;
     let (id, bound) = token.split_first_chunk::<8>().ok_or_else(invalid)?;
-    if bound != binding(user, filter) {
+    if bound != binding(user, list) {
         return Err(invalid());
     }
-    Ok(Some(ImageId(i64::from_be_bytes(*id))))
+    Ok(Some(i64::from_be_bytes(*id)))
 }
 
-fn binding(user: UserId, filter: &ImageFilter) -> [u8; BINDING_BYTES] {
-    let digest = Sha256::digest(format!("{user}\0{filter:?}"));
+fn binding(user: UserId, list: &impl Debug) -> [u8; BINDING_BYTES] {
+    let digest = Sha256::digest(format!("{user}\0{list:?}"));
     let mut binding = [0; BINDING_BYTES];
     binding.copy_from_slice(&digest[..BINDING_BYTES]);
     binding
@@ -37,16 +39,19 @@ fn binding(user: UserId, filter: &ImageFilter) -> [u8; BINDING_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use tintype_store::ImageFilter;
+
     use super::*;
 
     #[test]
     fn a_token_serves_only_its_user_and_filter() {
         let (all, some) = (ImageFilter::default(), ImageFilter { file_name_contains: Some("x".to_owned()), ..ImageFilter::default() });
-        let token = encode(UserId(1), &all, ImageId(7));
-        assert_eq!(decode(UserId(1), &all, &token).expect("valid"), Some(ImageId(7)));
+        let token = encode(UserId(1), &all, 7);
+        assert_eq!(decode(UserId(1), &all, &token).expect("valid"), Some(7));
         assert_eq!(decode(UserId(1), &all, "").expect("valid"), None);
         assert!(decode(UserId(2), &all, &token).is_err());
         assert!(decode(UserId(1), &some, &token).is_err());
+        assert!(decode(UserId(1), &"users", &token).is_err());
         assert!(decode(UserId(1), &all, "AAAA").is_err());
         assert!(decode(UserId(1), &all, "no token").is_err());
     }

@@ -45,11 +45,12 @@ impl From<Refusal> for End {
 
 /// Serves one upload stream to its end.
 pub(crate) async fn run(core: SharedCore, caller: Caller, requests: Streaming<UploadImagesRequest>, replies: Replies) {
-    let stop = core.shutdown.clone();
+    let (stop, signed_out) = (core.shutdown.clone(), caller.clone());
     let mut upload = Upload { core, caller, requests, replies, state: State::Between, file_index: -1 };
     let ended = tokio::select! {
         ended = upload.serve() => ended,
         () = stop.stopping_at_once() => Err(Refusal::draining().into()),
+        refusal = signed_out.signed_out() => Err(refusal.into()),
     };
     if let Err(End::Refused(refusal)) = ended {
         let _ = upload.replies.send(Err(refusal.into())).await;

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use crate::{
     BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, NewImage, NewToken, NewUser, Picture, Rendition,
-    RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
+    RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, User, UserChange, UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -25,20 +25,51 @@ pub trait Users {
     /// The user of this name, told apart by case.
     async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError>;
 
+    /// The user.
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// Up to `limit` users with an id above `after` (all when `None`), the smallest id first.
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
+
+    /// Changes a user. With a new password it revokes all tokens of the user, those included that are being created.
+    ///
+    /// Of calls at once that would together leave no administrator, at least one is [`UserWrite::LastAdmin`].
+    async fn update_user(&self, id: UserId, change: &UserChange) -> Result<UserWrite, StoreError>;
+
+    /// Deletes a user and all tokens of the user. The name is free when it returns, and nothing can be created for the user any more.
+    /// What the user stored stays for [`images_of_deleted_users`](Self::images_of_deleted_users).
+    async fn delete_user(&self, id: UserId, now: Timestamp) -> Result<UserWrite, StoreError>;
+
+    /// Up to `limit` images whose owner is deleted, for [`delete_image`](Images::delete_image).
+    async fn images_of_deleted_users(&self, limit: u32) -> Result<Vec<ImageId>, StoreError>;
+
+    /// Drops what is left of deleted users who have no images any more. Returns how many.
+    async fn forget_deleted_users(&self) -> Result<u64, StoreError>;
+
     /// Whether there is any user at all.
     async fn has_users(&self) -> Result<bool, StoreError>;
 
-    /// Records a token.
-    async fn create_token(&self, new: NewToken, now: Timestamp) -> Result<TokenId, StoreError>;
+    /// Records a token; `None` when its user is deleted, disabled or has another password by now.
+    async fn create_token(&self, new: NewToken, now: Timestamp) -> Result<Option<Token>, StoreError>;
 
-    /// The token with this secret and its user; `None` when there is no such token or its user is disabled.
-    async fn signed_in(&self, secret_sha256: &[u8; 32]) -> Result<Option<SignedIn>, StoreError>;
+    /// Up to `limit` tokens of `user` that have not expired, with an id below `before` (all when `None`), the largest id first.
+    async fn list_tokens(&self, user: UserId, before: Option<TokenId>, limit: u32, now: Timestamp) -> Result<Vec<Token>, StoreError>;
+
+    /// Drops a token of `user`. `false` when there was no such token.
+    async fn revoke_token(&self, user: UserId, id: TokenId) -> Result<bool, StoreError>;
+
+    /// The token with this secret and its user; `None` when there is no such token, it has expired, or its user is disabled.
+    async fn signed_in(&self, secret_sha256: &[u8; 32], now: Timestamp) -> Result<Option<SignedIn>, StoreError>;
+
+    /// Those of the tokens that still sign their users in.
+    async fn valid_tokens(&self, ids: &[TokenId], now: Timestamp) -> Result<Vec<TokenId>, StoreError>;
 }
 
 /// Images and what is made of them.
 #[async_trait]
 pub trait Images {
-    /// Records an image whose blob is already durable, with its pending renditions.
+    /// Records an image whose blob is already durable, with its pending renditions, and counts the original as used, unless that would go
+    /// beyond the owner's quota.
     ///
     /// Idempotent on the owner's `request_id`: a repeat writes nothing and returns the first result, also when both run at once.
     async fn create_image(&self, new: NewImage, now: Timestamp) -> Result<Created, StoreError>;
@@ -78,7 +109,7 @@ pub trait Jobs {
     /// Holds a claimed rendition until `until`.
     async fn renew(&self, job: &Job, until: Timestamp) -> Result<Commit, StoreError>;
 
-    /// Makes a claimed rendition ready. Its blob is already durable.
+    /// Makes a claimed rendition ready and counts it as used, whatever the owner's quota. Its blob is already durable.
     ///
     /// Idempotent on the output's key: a repeat, say because an answer got lost, is [`Commit::Done`] and writes nothing.
     async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError>;
@@ -138,7 +169,7 @@ pub trait Upkeep {
     /// Drops doomed blobs whose bytes are gone.
     async fn forget_blobs(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
 
-    /// Drops request ids, changes and heartbeats from before `before`, at most `limit` of each.
+    /// Drops request ids, changes, heartbeats and expired tokens from before `before`, at most `limit` of each.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError>;
 }
 

@@ -6,7 +6,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
     BlobKey, Change, ChangeKind, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job, LeaseToken, Output,
-    Picture, Rendition, RenditionId, RenditionState, Role, SignedIn, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
+    Picture, Rendition, RenditionId, RenditionState, Role, Scope, SignedIn, StoredBlob, Timestamp, Token, TokenId, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -31,7 +31,16 @@ macro_rules! from_row {
 /// Columns of [`User`].
 macro_rules! user_columns {
     () => {
-        "users.id AS user_id, users.name, users.role, users.password_hash, users.disabled, users.created_at"
+        "users.id AS user_id, users.name, users.role, users.password_hash, users.disabled, users.quota_bytes, users.used_bytes, \
+         users.created_at"
+    };
+}
+
+/// Columns of [`Token`].
+macro_rules! token_columns {
+    () => {
+        "tokens.id AS token_id, tokens.user_id AS token_user_id, tokens.label, tokens.scopes, tokens.created_at AS token_created_at, \
+         tokens.expires_at"
     };
 }
 
@@ -76,7 +85,7 @@ macro_rules! select_job {
     };
 }
 
-pub(super) use {rendition_columns, select_images, select_job, select_renditions, user_columns};
+pub(super) use {rendition_columns, select_images, select_job, select_renditions, token_columns, user_columns};
 
 /// An image, and one of its renditions if it has any.
 pub(super) struct ImageRow {
@@ -107,10 +116,21 @@ from_row!(User, |row| User {
     },
     password_hash: row.try_get("password_hash")?,
     disabled: row.try_get("disabled")?,
+    quota_bytes: row.try_get::<i64, _>("quota_bytes")? as u64,
+    used_bytes: row.try_get::<i64, _>("used_bytes")? as u64,
     created_at: Timestamp(row.try_get("created_at")?),
 });
 
-from_row!(SignedIn, |row| SignedIn { token: TokenId(row.try_get("token_id")?), user: User::from_row(row)? });
+from_row!(Token, |row| Token {
+    id: TokenId(row.try_get("token_id")?),
+    user: UserId(row.try_get("token_user_id")?),
+    label: row.try_get("label")?,
+    scopes: scopes(&row.try_get::<String, _>("scopes")?)?,
+    created_at: Timestamp(row.try_get("token_created_at")?),
+    expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp),
+});
+
+from_row!(SignedIn, |row| SignedIn { token: Token::from_row(row)?, user: User::from_row(row)? });
 
 from_row!(ImageHeader, |row| ImageHeader {
     format: format("image_format", &row.try_get::<String, _>("image_format")?)?,
@@ -235,6 +255,17 @@ fn checksums_from_bytes(bytes: &[u8]) -> Vec<u32> {
 /// The columns `input_formats` and `output_formats`: names, separated by commas.
 pub(super) fn format_list(formats: &[Format]) -> String {
     formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(",")
+}
+
+/// The column `scopes`: names, separated by commas.
+pub(super) fn scope_list(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
+}
+
+fn scopes(list: &str) -> sqlx::Result<Vec<Scope>> {
+    let scope = |name| Scope::ALL.into_iter().find(|scope| scope.name() == name);
+    let unknown = |name| undecodable("scopes", format!("unknown scope {name:?}"));
+    list.split_terminator(',').map(|name| scope(name).ok_or_else(|| unknown(name))).collect()
 }
 
 fn formats(column: &str, list: &str) -> sqlx::Result<Vec<Format>> {

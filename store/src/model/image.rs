@@ -60,6 +60,15 @@ pub enum Created {
     New(Image),
     /// Nothing was written: the same user's same request id made this image before; `None` when it was deleted since.
     Repeated(Option<Image>),
+    /// Nothing was written: with this original the owner would store more than the quota.
+    OverQuota {
+        /// What the owner may store.
+        quota_bytes: u64,
+        /// What the owner stores without it.
+        used_bytes: u64,
+    },
+    /// Nothing was written: the owner was deleted meanwhile.
+    OwnerMissing,
 }
 
 /// The life of a rendition. Ready and failed are final, but for an explicit retry.

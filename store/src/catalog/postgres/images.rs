@@ -1,12 +1,12 @@
 use async_trait::async_trait;
-use sqlx::{PgExecutor, query, query_as, query_scalar};
+use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
 
 use super::{Postgres, is_storable};
 use crate::{
     BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Rendition, RenditionId, StoreError, StoredBlob, Timestamp,
     UserId,
     catalog::{
-        Images,
+        Images, Users,
         rows::{self, checksums_to_bytes, rendition_columns, select_images, select_renditions},
     },
 };
@@ -15,9 +15,14 @@ use crate::{
 impl Images for Postgres {
     async fn create_image(&self, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
         let mut tx = self.pool.begin().await?;
+        // Before anything else, so that nothing is recorded for an owner who is being deleted.
+        if !count_original(&mut tx, &new).await? {
+            tx.rollback().await?;
+            return self.uncounted(&new).await;
+        }
         let id = match &new.request_id {
             None => Some(query_scalar("SELECT nextval(pg_get_serial_sequence('images', 'id'))").fetch_one(&mut *tx).await?),
-            // Before anything else: of several at once, the others wait here until the first one's transaction is over.
+            // Of several at once, the others wait for the first one's transaction, and then find this.
             Some(request_id) => {
                 query_scalar(
                     "INSERT INTO requests (owner_id, request_id, image_id, created_at)
@@ -143,7 +148,10 @@ impl Images for Postgres {
         let keys: Vec<String> = outputs.into_iter().flatten().chain([original]).collect();
         query(
             "WITH doomed AS (
-                 UPDATE blobs SET doomed_at = $3 WHERE key = ANY ($4)
+                 UPDATE blobs SET doomed_at = $3 WHERE key = ANY ($4) RETURNING size_bytes
+             ), freed AS (
+                 UPDATE users u SET used_bytes = used_bytes - d.bytes FROM (SELECT sum(size_bytes)::BIGINT AS bytes FROM doomed) d
+                 WHERE u.id = $2
              ), deleted AS (
                  DELETE FROM images WHERE id = $1
              )
@@ -164,6 +172,27 @@ impl Images for Postgres {
         let blob = query_as("SELECT key, size_bytes, sha256, block_crc32c FROM blobs WHERE key = $1 AND doomed_at IS NULL");
         Ok(blob.bind(&key.0).fetch_optional(&self.pool).await?)
     }
+}
+
+impl Postgres {
+    /// Why the original of `new` could not be counted. An upload that was finished before is none that goes beyond the quota.
+    async fn uncounted(&self, new: &NewImage) -> Result<Created, StoreError> {
+        if let Some(request_id) = &new.request_id
+            && let Some(first) = self.image_by_request(new.owner, request_id).await?
+        {
+            return Ok(Created::Repeated(first));
+        }
+        let owner = self.user(new.owner).await?;
+        Ok(owner.map_or(Created::OwnerMissing, |owner| Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes: owner.used_bytes }))
+    }
+}
+
+/// Adds the original to what its owner uses, unless that goes beyond the quota. Holds the owner's row until the transaction is over.
+async fn count_original(connection: &mut PgConnection, new: &NewImage) -> sqlx::Result<bool> {
+    let counted =
+        query("UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1 AND deleted_at IS NULL AND used_bytes + $2 <= quota_bytes");
+    let counted = counted.bind(new.owner.0).bind(new.original.digest.size_bytes as i64).execute(connection).await?;
+    Ok(counted.rows_affected() > 0)
 }
 
 async fn image(executor: impl PgExecutor<'_>, id: ImageId) -> sqlx::Result<Option<Image>> {

@@ -68,6 +68,8 @@ impl Jobs for Postgres {
                  WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING image_id
              ), stored AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) SELECT $4, $9, $10, $11, $2 FROM moved
+             ), counted AS (
+                 UPDATE users u SET used_bytes = used_bytes + $9 FROM moved WHERE u.id = $12
              ), ",
             log_moved!(),
             "SELECT 1 FROM moved"
@@ -83,6 +85,7 @@ impl Jobs for Postgres {
         .bind(output.digest.size_bytes as i64)
         .bind(output.digest.sha256.as_slice())
         .bind(checksums_to_bytes(&output.digest.block_crc32c))
+        .bind(job.owner.0)
         .fetch_optional(&self.pool)
         .await?;
         if completed.is_some() {

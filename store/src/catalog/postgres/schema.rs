@@ -13,7 +13,10 @@ use super::OLDEST_SERVER;
 use crate::{Kind, StoreError};
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    (2, "users", include_str!("../../../migrations/postgres/0002_users.sql")),
+];
 
 /// The version this program works with.
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
@@ -27,10 +30,15 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await?.detach();
     query("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)").execute(&mut connection).await?;
     version(&mut connection).await?;
-    let migrations =
-        MIGRATIONS.map(|(version, name, sql)| Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false));
-    Migrator::with_migrations(migrations.to_vec()).run_direct(None, &mut connection, false).await?;
+    migrator(&MIGRATIONS).run_direct(None, &mut connection, false).await?;
     Ok(connection.close().await?)
+}
+
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(migrations.iter().map(migration).collect())
 }
 
 /// Returns when the catalog has the newest version: `Kind::Unavailable` when that takes longer than `patience`.
@@ -82,11 +90,12 @@ async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
+    use sqlx::raw_sql;
 
     use super::*;
     use crate::{
         catalog::{Upkeep, postgres::Postgres},
-        conformance::catalog::support::with_database,
+        conformance::catalog::support::{check_migrated, rows_of_version_1, with_database},
     };
 
     #[tokio::test]
@@ -105,6 +114,18 @@ mod tests {
             let error = wait(&PgPool::connect_lazy(&url).expect("a URL"), Duration::ZERO).await.expect_err("there is no schema");
             assert_eq!(error.kind(), Kind::Unavailable);
             assert!(error.to_string().contains(&format!("version 0 and needs {NEWEST}")), "{error}");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_an_older_version_wrote_is_kept() {
+        with_database(async |url| {
+            let older = PgPool::connect(&url).await.expect("a database");
+            migrator(&MIGRATIONS[..1]).run(&older).await.expect("the first version");
+            raw_sql(rows_of_version_1("decode(repeat('00', 32), 'hex')")).execute(&older).await.expect("its rows");
+            older.close().await;
+            check_migrated(&Postgres::connect(&url, true).await.expect("a catalog")).await;
         })
         .await;
     }

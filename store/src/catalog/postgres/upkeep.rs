@@ -74,6 +74,8 @@ impl Upkeep for Postgres {
                  SELECT id FROM changes WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)",
             "DELETE FROM workers WHERE id IN (
                  SELECT id FROM workers WHERE seen_at < $1 ORDER BY seen_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            "DELETE FROM tokens WHERE id IN (
+                 SELECT id FROM tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         ] {
             query(delete).bind(before.0).bind(i64::from(limit)).execute(&mut *tx).await?;
         }

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
-use super::{Sqlite, changes, json_array};
+use super::{Sqlite, changes, json_array, users};
 use crate::{
     BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Rendition, RenditionId, StoreError, StoredBlob, Timestamp,
     UserId,
@@ -20,6 +20,13 @@ impl Images for Sqlite {
         {
             return Ok(Created::Repeated(image(&mut tx, first).await?));
         }
+        let Some(owner) = users::user(&mut tx, new.owner).await? else {
+            return Ok(Created::OwnerMissing);
+        };
+        if owner.used_bytes + new.original.digest.size_bytes > owner.quota_bytes {
+            return Ok(Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes: owner.used_bytes });
+        }
+        count(&mut tx, new.owner, new.original.digest.size_bytes as i64).await?;
         insert_blob(&mut tx, &new.original, now).await?;
         let id = query_scalar(
             "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at)
@@ -122,7 +129,10 @@ impl Images for Sqlite {
         };
         query("DELETE FROM renditions WHERE image_id = $1").bind(id.0).execute(&mut *tx).await?;
         query("DELETE FROM images WHERE id = $1").bind(id.0).execute(&mut *tx).await?;
-        let outputs = image.renditions.into_iter().filter_map(|rendition| rendition.output).map(|output| output.blob);
+        let outputs: Vec<_> = image.renditions.into_iter().filter_map(|rendition| rendition.output).collect();
+        let freed_bytes = image.size_bytes + outputs.iter().map(|output| output.size_bytes).sum::<u64>();
+        count(&mut tx, image.owner, -(freed_bytes as i64)).await?;
+        let outputs = outputs.into_iter().map(|output| output.blob);
         for key in outputs.chain([image.blob]) {
             query("UPDATE blobs SET doomed_at = $2 WHERE key = $1").bind(key.0).bind(now.0).execute(&mut *tx).await?;
         }
@@ -146,6 +156,13 @@ pub(super) async fn insert_blob(connection: &mut SqliteConnection, blob: &Stored
         .bind(now.0)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Adds to what a user uses.
+pub(super) async fn count(connection: &mut SqliteConnection, user: UserId, bytes: i64) -> sqlx::Result<()> {
+    let counted = query("UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1");
+    counted.bind(user.0).bind(bytes).execute(connection).await?;
     Ok(())
 }
 

@@ -3,7 +3,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{query, query_as, query_scalar};
 
-use super::{Sqlite, changes::append_rendition_changed, images::insert_blob, json_array};
+use super::{
+    Sqlite,
+    changes::append_rendition_changed,
+    images::{count, insert_blob},
+    json_array,
+};
 use crate::{
     Claim, Commit, Failure, Job, Picture, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
     catalog::{
@@ -60,6 +65,7 @@ impl Jobs for Sqlite {
             None => return Ok(Commit::LeaseLost),
         }
         insert_blob(&mut tx, output, now).await?;
+        count(&mut tx, job.owner, output.digest.size_bytes as i64).await?;
         query(
             "UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $3,
                  output_width = $4, output_height = $5, output_frame_count = $6, first_frame_only = $7

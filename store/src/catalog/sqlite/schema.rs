@@ -9,7 +9,10 @@ use sqlx::{
 use crate::{Kind, StoreError};
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (2, "users", include_str!("../../../migrations/sqlite/0002_users.sql")),
+];
 
 /// The version this program works with.
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
@@ -23,9 +26,14 @@ pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
             format!("the catalog has schema version {found}, newer than the {NEWEST} this program knows: a newer version wrote it"),
         ));
     }
-    let migrations =
-        MIGRATIONS.map(|(version, name, sql)| Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false));
-    Ok(Migrator::with_migrations(migrations.to_vec()).run(pool).await?)
+    Ok(migrator(&MIGRATIONS).run(pool).await?)
+}
+
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(migrations.iter().map(migration).collect())
 }
 
 /// The version of the catalog's schema; 0 when it is new.
@@ -39,10 +47,24 @@ async fn version(pool: &SqlitePool) -> Result<i64, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::query;
+    use sqlx::{query, raw_sql, sqlite::SqliteConnectOptions};
 
     use super::*;
-    use crate::catalog::sqlite::Sqlite;
+    use crate::{
+        catalog::sqlite::Sqlite,
+        conformance::catalog::support::{check_migrated, rows_of_version_1},
+    };
+
+    #[tokio::test]
+    async fn what_an_older_version_wrote_is_kept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("catalog.db");
+        let older = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true)).await.expect("a file");
+        migrator(&MIGRATIONS[..1]).run(&older).await.expect("the first version");
+        raw_sql(rows_of_version_1("zeroblob(32)")).execute(&older).await.expect("its rows");
+        older.close().await;
+        check_migrated(&Sqlite::open(&path).await.expect("a catalog")).await;
+    }
 
     #[tokio::test]
     async fn a_newer_schema_is_refused() {

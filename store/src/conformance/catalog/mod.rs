@@ -7,7 +7,9 @@ mod jobs;
 mod leases;
 mod listing;
 pub(crate) mod support;
+mod tokens;
 mod upkeep;
+mod usage;
 mod users;
 
 /// A module `$adapter` with a test for each case of each family; `support::$adapter` runs a case on a catalog of its own.
@@ -31,8 +33,26 @@ macro_rules! catalog_suite {
                 a_user_reads_back_as_created
                 user_names_are_told_apart_by_case
                 a_taken_name_is_refused
+                users_are_listed_in_order_and_a_few_at_a_time
+                a_change_changes_what_it_names
+                the_last_administrator_stays
+                administrators_who_remove_each_other_at_once_leave_one
+                a_deleted_user_is_gone_and_the_name_is_free
+                nothing_is_created_for_a_user_who_is_deleted_at_once;
+            tokens:
                 a_token_signs_its_user_in
-                a_token_of_a_disabled_user_signs_nobody_in;
+                a_token_ends_at_its_time
+                a_token_of_a_disabled_user_signs_nobody_in
+                tokens_are_listed_newest_first_and_a_few_at_a_time
+                a_token_is_revoked_by_its_user_alone
+                a_new_password_revokes_all_tokens_of_its_user
+                no_token_outlives_a_password_that_changes_at_once;
+            usage:
+                an_image_beyond_the_quota_is_not_recorded
+                a_repeated_request_is_answered_whatever_the_quota
+                renditions_are_counted_and_never_refused
+                of_images_at_once_those_are_recorded_that_fit
+                usage_is_the_sum_of_what_is_there_after_anything;
             images:
                 an_image_reads_back_as_created
                 an_image_may_have_no_renditions

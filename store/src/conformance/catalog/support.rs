@@ -1,9 +1,9 @@
 //! Catalogs to run cases on, and what cases put into them.
 
-use std::{future::Future, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::join_all};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
 
 use crate::{
     BlobKey, Claim, ContentDigest, Created, Format, Image, ImageHeader, Job, NewImage, NewUser, Picture, RenditionId, Role, StoredBlob,
@@ -22,30 +22,9 @@ pub(super) fn second(seconds: u64) -> Timestamp {
     BEGIN.plus(Duration::from_secs(seconds))
 }
 
-/// A new, empty catalog, and a way around the port for what it cannot do yet.
+/// A new, empty catalog.
 pub(super) struct Fresh {
     pub(super) catalog: Arc<dyn Catalog>,
-    database: Database,
-}
-
-enum Database {
-    Sqlite(PathBuf),
-    Postgres(String),
-}
-
-impl Fresh {
-    pub(super) async fn execute(&self, sql: &'static str) {
-        match &self.database {
-            Database::Sqlite(path) => {
-                let mut connection = SqliteConnectOptions::new().filename(path).connect().await.expect("a second connection");
-                connection.execute(sql).await.expect("the statement works");
-            }
-            Database::Postgres(url) => {
-                let mut connection = PgConnection::connect(url).await.expect("a second connection");
-                connection.execute(sql).await.expect("the statement works");
-            }
-        }
-    }
 }
 
 /// Runs a case on a catalog in a file of its own.
@@ -54,7 +33,7 @@ pub(super) fn sqlite<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
     let path = folder.path().join("catalog.db");
     block_on(async {
         let catalog = Sqlite::open(&path).await.expect("a new catalog");
-        case(Fresh { catalog: Arc::new(catalog), database: Database::Sqlite(path) }).await;
+        case(Fresh { catalog: Arc::new(catalog) }).await;
     });
 }
 
@@ -62,7 +41,7 @@ pub(super) fn sqlite<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
 pub(super) fn postgres<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
     block_on(with_database(async |url| {
         let catalog = Postgres::connect(&url, true).await.expect("a new catalog");
-        case(Fresh { catalog: Arc::new(catalog), database: Database::Postgres(url) }).await;
+        case(Fresh { catalog: Arc::new(catalog) }).await;
     }));
 }
 
@@ -107,7 +86,12 @@ pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 's
 
 /// A user of this name.
 pub(super) async fn user(catalog: &dyn Catalog, name: &str) -> UserId {
-    let new = NewUser { name: name.to_owned(), role: Role::User, password_hash: "$argon2id$".to_owned() };
+    let new = NewUser {
+        name: name.to_owned(),
+        role: Role::User,
+        password_hash: "$argon2id$".to_owned(),
+        quota_bytes: NewUser::DEFAULT_QUOTA_BYTES,
+    };
     catalog.create_user(new, BEGIN).await.expect("a new user").id
 }
 
@@ -143,7 +127,7 @@ pub(super) fn png(owner: UserId) -> NewImage {
 pub(super) async fn create(catalog: &dyn Catalog, new: NewImage, now: Timestamp) -> Image {
     match catalog.create_image(new, now).await.expect("an image can be created") {
         Created::New(image) => image,
-        Created::Repeated(image) => panic!("repeated instead of new: {image:?}"),
+        other => panic!("not new: {other:?}"),
     }
 }
 
@@ -160,4 +144,28 @@ pub(super) async fn claim(catalog: &dyn Catalog, id: RenditionId, now: Timestamp
         Claim::Granted(job) => *job,
         other => panic!("not granted: {other:?}"),
     }
+}
+
+/// Fills a catalog of schema version 1 with a user of two images and a ready rendition: 7, 20 and 300 bytes. `digest` is 32 bytes in SQL.
+pub(crate) fn rows_of_version_1(digest: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!(
+        "INSERT INTO users (name, role, password_hash, created_at) VALUES ('ada', 'admin', 'x', 0), ('bob', 'user', 'x', 0);
+         INSERT INTO tokens (user_id, secret_sha256, created_at) VALUES (1, {digest}, 5);
+         INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at, doomed_at) VALUES
+             ('a', 7, {digest}, {digest}, 0, NULL), ('b', 20, {digest}, {digest}, 0, NULL), ('c', 300, {digest}, {digest}, 0, NULL),
+             ('d', 4000, {digest}, {digest}, 0, 1);
+         INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at) VALUES
+             (1, 'a', 'png', 1, 1, 1, 'a', 0), (1, 'b', 'png', 1, 1, 1, 'b', 0);
+         INSERT INTO renditions (image_id, spec, format, state, created_at, finished_at, output_key, output_width, output_height,
+                 output_frame_count, first_frame_only) VALUES (1, 'jpeg', 'jpeg', 'ready', 0, 1, 'c', 1, 1, 1, FALSE);"
+    ))
+}
+
+/// What the migrations make of [`rows_of_version_1`].
+pub(crate) async fn check_migrated(catalog: &dyn Catalog) {
+    let users = catalog.list_users(None, 10).await.expect("a page");
+    let seen: Vec<_> = users.iter().map(|user| (user.name.as_str(), user.used_bytes, user.quota_bytes)).collect();
+    assert_eq!(seen, [("ada", 327, NewUser::DEFAULT_QUOTA_BYTES), ("bob", 0, NewUser::DEFAULT_QUOTA_BYTES)]);
+    let tokens = catalog.list_tokens(users[0].id, None, 10, BEGIN).await.expect("a page");
+    assert_eq!(tokens.iter().map(|token| (token.scopes.len(), token.expires_at)).collect::<Vec<_>>(), [(0, None)]);
 }

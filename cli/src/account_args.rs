@@ -1,0 +1,177 @@
+//! What can be said on the command line of users and tokens.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Args as Group, Subcommand, ValueEnum};
+
+#[derive(Debug, Group)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// List tokens, newest first: id, label, scopes, when made, when it ends
+    List(TokenList),
+    /// Make a token for a program, and print it; this is the only time that it is shown
+    New(TokenNew),
+    /// Revoke tokens
+    Rm(TokenRm),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct TokenList {
+    /// Tokens of this user instead of one's own; for administrators
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct TokenNew {
+    /// What the token is for, to recognise it in the list
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) label: String,
+    /// What the token is good for; may be said more than once. Without it: all that the user may do
+    #[arg(long, value_enum, value_name = "SCOPE")]
+    pub(crate) scope: Vec<ScopeArg>,
+    /// How long it is good, as `90s`, `30m`, `12h` or `7d`. Without it: until it is revoked
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) ttl: Option<Duration>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct TokenRm {
+    /// Ids of the tokens, as `list` prints them
+    #[arg(required = true, value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) ids: Vec<i64>,
+    /// Tokens of this user instead of one's own; for administrators
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ScopeArg {
+    /// To look and to download
+    Read,
+    /// To upload, change and delete
+    Write,
+    /// To run the service
+    Admin,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Admin {
+    #[command(subcommand)]
+    pub(crate) command: AdminCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Who may sign in
+    #[command(subcommand)]
+    Users(UsersCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// List users: id, name, role, `enabled` or `disabled`, bytes stored, bytes allowed, when made
+    List,
+    /// Add a user; the password is asked for, or in `TINTYPE_NEW_PASSWORD`
+    Add(UserAdd),
+    /// Change a user
+    Set(UserSet),
+    /// Delete users with all their images
+    Rm(UserRm),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct UserAdd {
+    /// Name of the new user
+    pub(crate) name: String,
+    /// What the user may do
+    #[arg(long, value_enum, value_name = "ROLE", default_value = "user")]
+    pub(crate) role: RoleArg,
+    /// How many bytes the user may store, as `500M` or `10G`. Without it: what the server gives new users
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) quota: Option<u64>,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("change").args(["role", "disable", "enable", "quota", "password"]).required(true).multiple(true))]
+pub(crate) struct UserSet {
+    /// Name of the user
+    pub(crate) name: String,
+    /// What the user may do
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub(crate) role: Option<RoleArg>,
+    /// Keep the user out
+    #[arg(long, conflicts_with = "enable")]
+    pub(crate) disable: bool,
+    /// Let the user in again
+    #[arg(long)]
+    pub(crate) enable: bool,
+    /// How many bytes the user may store, as `500M` or `10G`
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) quota: Option<u64>,
+    /// Give the user a new password, asked for or in `TINTYPE_NEW_PASSWORD`; revokes all tokens of the user
+    #[arg(long)]
+    pub(crate) password: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct UserRm {
+    /// Names of the users
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Works with the own images
+    User,
+    /// Also runs the service
+    Admin,
+}
+
+/// `90s`, `30m`, `12h` or `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    counted(text, &units).map(Duration::from_secs).ok_or_else(|| "say it as 90s, 30m, 12h or 7d".to_owned())
+}
+
+/// A number of bytes, with a unit of 1,024 or one of its powers.
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
+    counted(text, &units).ok_or_else(|| "say it as a number of bytes, or as 500M or 10G".to_owned())
+}
+
+fn counted(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let (_, factor) = units.iter().find(|(unit, _)| unit.eq_ignore_ascii_case(&text[digits.len()..]))?;
+    digits.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("7d"), Ok(Duration::from_hours(168)));
+        assert!(["", "7", "d", "-1d", "1w", "99999999999999999999d"].iter().all(|bad| duration(bad).is_err()));
+        assert_eq!((bytes("0"), bytes("500m"), bytes("10G")), (Ok(0), Ok(500 << 20), Ok(10 << 30)));
+        assert!(["", "G", "1.5G", "10GB", "20000000T"].iter().all(|bad| bytes(bad).is_err()));
+    }
+
+    #[test]
+    fn a_change_changes_something() {
+        assert!(Args::try_parse_from(["tintype", "admin", "users", "set", "ada"]).is_err());
+        assert!(Args::try_parse_from(["tintype", "admin", "users", "set", "ada", "--enable", "--disable"]).is_err());
+        assert!(Args::try_parse_from(["tintype", "admin", "users", "set", "ada", "--disable", "--quota", "1G"]).is_ok());
+    }
+}

@@ -1,0 +1,172 @@
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    http::HeaderMap,
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
+use tintype_store::{StoreError, Timestamp, TokenId, catalog::Catalog};
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+
+use crate::status::{Chain, Refusal};
+
+/// How often the tokens of open calls are looked at: a call ends within a second of the end of its token.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The tokens of the calls that are open at this server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sessions {
+    open: Arc<Mutex<HashMap<TokenId, Weak<CancellationToken>>>>,
+}
+
+/// What the open calls of one token share. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub(crate) struct Session(Arc<CancellationToken>);
+
+impl Sessions {
+    /// Ends, from now on, the calls whose token is no longer valid: one query for all of them, as long as there are any.
+    pub(crate) fn watch(&self, catalog: Arc<dyn Catalog>) {
+        let sessions = self.clone();
+        // Not one of the tasks that a drain waits for: calls that are let finish need it to the end.
+        tokio::spawn(async move {
+            loop {
+                sleep(INTERVAL).await;
+                if let Err(error) = sessions.end_invalid(&*catalog, Timestamp::now()).await {
+                    tracing::debug!(error = %Chain(&error), "cannot look at the tokens of open calls");
+                }
+            }
+        });
+    }
+
+    /// The session of a token, for as long as a call holds it.
+    pub(crate) fn of(&self, token: TokenId) -> Session {
+        let mut open = self.lock();
+        if let Some(session) = open.get(&token).and_then(Weak::upgrade) {
+            return Session(session);
+        }
+        let session = Arc::new(CancellationToken::new());
+        open.insert(token, Arc::downgrade(&session));
+        Session(session)
+    }
+
+    async fn end_invalid(&self, catalog: &dyn Catalog, now: Timestamp) -> Result<(), StoreError> {
+        let tokens: Vec<_> = {
+            let mut open = self.lock();
+            open.retain(|_, session| session.strong_count() > 0);
+            open.keys().copied().collect()
+        };
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let valid = catalog.valid_tokens(&tokens, now).await?;
+        for token in tokens.iter().filter(|token| !valid.contains(token)) {
+            if let Some(session) = self.lock().remove(token).and_then(|session| session.upgrade()) {
+                session.cancel();
+            }
+        }
+        Ok(())
+    }
+
+    /// The map is whole between any two of its changes.
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Weak<CancellationToken>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Returns when the token is no longer valid.
+    pub(crate) async fn ended(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// Lets a call answer for as long as the token is valid, whether it has begun to by then or not.
+    pub(crate) async fn bounds(self, answer: impl Future<Output = Response>) -> Response {
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = self.ended() => return Status::from(Refusal::token_invalid()).into_http(),
+        };
+        let ended = Box::pin(CancellationToken::clone(&self.0).cancelled_owned());
+        answer.map(|body| Body::new(Bounded { body, ended, _session: self }))
+    }
+}
+
+/// The body of an answer, cut off with a status when the token is no longer valid.
+struct Bounded {
+    body: Body,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    _session: Session,
+}
+
+impl HttpBody for Bounded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if !self.body.is_end_stream() && self.ended.as_mut().poll(context).is_ready() {
+            // Whatever is behind the body notices that nobody reads it any more.
+            self.body = Body::empty();
+            let mut trailers = HeaderMap::new();
+            return Poll::Ready(match Status::from(Refusal::token_invalid()).add_header(&mut trailers) {
+                Ok(()) => Some(Ok(Frame::trailers(trailers))),
+                Err(status) => Some(Err(axum::Error::new(status))),
+            });
+        }
+        Poll::Ready(ready!(Pin::new(&mut self.body).poll_frame(context)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_one_token_share_a_session_and_leave_nothing_behind() {
+        let sessions = Sessions::default();
+        let (first, second, other) = (sessions.of(TokenId(1)), sessions.of(TokenId(1)), sessions.of(TokenId(2)));
+        assert!(Arc::ptr_eq(&first.0, &second.0) && !Arc::ptr_eq(&first.0, &other.0));
+        drop((first, second));
+        assert_eq!(sessions.lock()[&TokenId(1)].strong_count(), 0);
+        assert_eq!(sessions.lock()[&TokenId(2)].strong_count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_with_a_status_when_its_session_does() {
+        let session = Sessions::default().of(TokenId(1));
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+        let open = Response::new(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)));
+        let mut body = session.clone().bounds(std::future::ready(open)).await.into_body();
+        let mut next = async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        sender.send(Ok(Bytes::from_static(b"first"))).await.expect("it is read");
+        assert!(next().await.expect("a frame").expect("no error").is_data());
+        session.0.cancel();
+        let trailers = next().await.expect("a frame").expect("no error").into_trailers().expect("trailers");
+        assert_eq!(trailers["grpc-status"], "16");
+        assert!(next().await.is_none());
+        assert!(sender.is_closed(), "whoever wrote knows");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_not_answered_is_answered_for() {
+        let session = Sessions::default().of(TokenId(1));
+        session.0.cancel();
+        let answer = session.bounds(std::future::pending()).await;
+        assert_eq!(answer.headers()["grpc-status"], "16");
+    }
+}
