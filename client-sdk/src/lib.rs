@@ -23,6 +23,7 @@
 //!   request id so that no attempt makes a second image.
 //! - Uploads and downloads hold a few chunks of 256 KiB in memory, whatever the size of the file.
 //! - A download goes on where it stopped when the connection breaks, and is checked against its SHA-256.
+//! - A [`Watch`] tells what happens to images, and goes on where it was after a lost connection or a server's end.
 //! - An [`Error`] has the server's code, reason and details.
 #![warn(missing_docs)]
 
@@ -38,6 +39,7 @@ mod source;
 mod token;
 mod upload;
 mod upload_stream;
+mod watch;
 mod wire;
 
 pub use async_trait::async_trait;
@@ -54,3 +56,4 @@ pub use tintype_proto::v1::ErrorReason;
 pub use token::{Secret, Token, TokenProvider};
 pub use tonic::Code;
 pub use upload::{Upload, UploadProgress, Uploaded};
+pub use watch::{Event, Watch, Watching};

@@ -40,6 +40,10 @@ pub struct Limits {
     pub max_page_size: u32,
     /// How long the server holds a download that waits for a rendition.
     pub max_wait: Duration,
+    /// Images that can be named in one watch.
+    pub max_watched_images: u32,
+    /// A watch is silent for this long at most.
+    pub watch_heartbeat: Duration,
     /// Formats that are taken.
     pub input_formats: Vec<Format>,
     /// Formats that the workers alive now can make; empty when none is alive.

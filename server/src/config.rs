@@ -98,6 +98,9 @@ struct ServerLimitArgs {
     /// How long `wait` holds a download, in seconds.
     #[arg(long, env = "TINTYPE_MAX_WAIT_SECS", default_value_t = 300, value_name = "SECONDS")]
     max_wait_secs: u64,
+    /// How long a watch is silent at most, in seconds.
+    #[arg(long, env = "TINTYPE_WATCH_HEARTBEAT_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    watch_heartbeat_secs: u64,
 }
 
 impl Config {
@@ -127,6 +130,7 @@ impl Config {
             max_streams_per_connection: limits.max_streams_per_connection,
             stream_idle: Duration::from_secs(limits.stream_idle_secs),
             max_wait: Duration::from_secs(limits.max_wait_secs),
+            watch_heartbeat: Duration::from_secs(limits.watch_heartbeat_secs),
         }
     }
 

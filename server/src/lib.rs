@@ -5,6 +5,7 @@ mod auth;
 mod changes;
 mod config;
 mod core;
+mod events;
 mod faces;
 mod health;
 mod healthcheck;

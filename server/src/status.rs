@@ -70,6 +70,11 @@ impl Refusal {
         Self::new(ErrorReason::RenditionFailed, message).with("cause", cause)
     }
 
+    /// Everybody together asks for more than there is room for now.
+    pub(crate) fn busy(message: &str) -> Self {
+        Self::new(ErrorReason::TooManyRequests, message).retry_after(RETRY_UNAVAILABLE)
+    }
+
     pub(crate) fn draining() -> Self {
         Self::new(ErrorReason::Draining, "the server is draining").retry_after(RETRY_UNAVAILABLE)
     }
@@ -123,7 +128,7 @@ fn code(reason: ErrorReason) -> Code {
         R::ImageNotFound | R::RenditionNotFound => Code::NotFound,
         R::NotPermitted => Code::PermissionDenied,
         R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed => Code::FailedPrecondition,
-        R::OffsetPastEnd => Code::OutOfRange,
+        R::OffsetPastEnd | R::ResumeTokenTooOld => Code::OutOfRange,
         R::StoreFull | R::TooManyRequests => Code::ResourceExhausted,
         R::ChangedMeanwhile => Code::Aborted,
         R::StreamIdle | R::WaitTooLong => Code::DeadlineExceeded,

@@ -5,7 +5,9 @@ mod download;
 mod images;
 mod incoming;
 mod page;
+mod resume;
 mod upload;
+mod watch;
 
 pub(crate) use auth::AuthRpcs;
 pub(crate) use images::ImageRpcs;
