@@ -9,6 +9,7 @@ mod files;
 mod output;
 mod progress;
 mod signals;
+mod table;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,7 @@ mod retry;
 mod rm;
 mod show;
 mod upload;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Get(get) => get::run(&common, get).await?,
         Command::Rm(rm) => return rm::run(&common, rm).await,
         Command::Retry(retry) => return retry::run(&common, retry).await,
+        Command::Watch(watch) => watch::run(&common, watch).await?,
         Command::Completions(completions) => completions::run(&completions)?,
     }
     Ok(ExitCode::SUCCESS)
