@@ -13,7 +13,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use tintype_client::Client;
+use tintype_client::{Client, ClientBuilder};
 
 use crate::{
     args::{Args, Command, Common},
@@ -43,12 +43,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// A client with the token of the environment, or the one that `login` keeps.
 fn signed_in(common: &Common) -> anyhow::Result<Client> {
+    Ok(builder(common)?.build()?)
+}
+
+fn builder(common: &Common) -> anyhow::Result<ClientBuilder> {
     let token = match environment::token()? {
         Some(token) => Some(token),
         None => Credentials::of_user()?.token(&common.server)?,
     };
     let token = token.ok_or(NotSignedIn)?;
-    Ok(Client::builder(&common.server).token(token).user_agent(USER_AGENT).build()?)
+    Ok(Client::builder(&common.server).token(token).user_agent(USER_AGENT))
 }
 
 /// The exit code of several things done one after the other: that of the failure if there was only one thing to do.

@@ -1,10 +1,11 @@
 use std::{
     collections::HashMap,
     io::{self, IsTerminal as _},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tintype_client::{Event, Image};
+use tintype_client::{Event, Image, RetryPolicy};
 
 use crate::{
     args::{Common, OutputKind, Watch},
@@ -12,9 +13,15 @@ use crate::{
     table::Table,
 };
 
+/// How long a server may be away.
+const PATIENCE: Duration = Duration::from_mins(10);
+
 /// Until it is interrupted: a line for each change, or a table where there is a terminal.
 pub(super) async fn run(common: &Common, watch: Watch) -> anyhow::Result<()> {
-    let mut request = super::signed_in(common)?.watch();
+    // Who begins wants to know at once that nobody is there; who has watched for hours waits until somebody is there again.
+    super::signed_in(common)?.current_user().await?;
+    let patient = RetryPolicy::default().max_attempts(u32::MAX).max_total(PATIENCE);
+    let mut request = super::builder(common)?.retry(patient).build()?.watch();
     for id in watch.ids {
         request = request.image(id);
     }
