@@ -133,6 +133,20 @@ impl Tintype {
         Program::own("tintype-server", arguments, self.environment.iter().map(|(name, value)| (name, value)))
     }
 
+    /// Where the NATS server of a cluster is.
+    pub fn nats_url(&self) -> &str {
+        let jobs = self.environment.iter().find(|(name, _)| name == "TINTYPE_JOBS");
+        &jobs.expect("only a cluster has a NATS server").1
+    }
+
+    /// How many connections all programs together have to a cluster's catalog.
+    pub async fn catalog_connections(&self) -> i64 {
+        let url = &self.cluster.as_ref().expect("only a cluster's catalog is elsewhere").catalog_url;
+        let mut connection = PgConnection::connect(url).await.expect("the PostgreSQL of the tests answers");
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sqlx::query_scalar(count).fetch_one(&mut connection).await.expect("PostgreSQL tells")
+    }
+
     /// Starts one more worker process.
     pub fn start_worker(&mut self) {
         let names = ["TINTYPE_DATA", "TINTYPE_CATALOG", "TINTYPE_BLOBS", "TINTYPE_JOBS", "TINTYPE_LOG"];

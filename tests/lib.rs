@@ -9,9 +9,11 @@ mod gate;
 pub mod pictures;
 mod program;
 mod settings;
+mod watcher;
 
 pub use client::{Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};
 pub use gate::Gate;
 pub use program::{Program, own_binary};
-pub use settings::{corpus, required};
+pub use settings::{corpus, number, required};
+pub use watcher::{Told, Watcher};

@@ -10,3 +10,9 @@ pub fn required(name: &str) -> String {
 pub fn corpus() -> Option<PathBuf> {
     std::env::var_os("TINTYPE_CORPUS").map(PathBuf::from)
 }
+
+/// The number in a variable, for whoever wants more of something than every test run can do.
+#[expect(clippy::disallowed_methods, reason = "the one place where the tests read their settings")]
+pub fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}

@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Try failed renditions again
     Retry(Retry),
+    /// Show what happens to images until interrupted: a line for each change with its id, file name, what changed (`exists` for what is there
+    /// at the beginning) and state; a live table where standard output is a terminal
+    Watch(Watch),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Change one's own password, which revokes all tokens
@@ -165,6 +168,16 @@ pub(crate) struct Retry {
     /// Ids of the renditions, as `show` prints them
     #[arg(required = true, value_name = "RENDITION_ID", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) rendition_ids: Vec<i64>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Watch {
+    /// Ids of the images; all images of the user, also future ones, when there is none
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) ids: Vec<i64>,
+    /// Go on after the event with this `resume_token`, which `--output json` prints, instead of beginning with what is there
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) resume: Option<String>,
 }
 
 #[derive(Debug, Group)]

@@ -10,6 +10,7 @@ mod files;
 mod output;
 mod progress;
 mod signals;
+mod table;
 
 use std::process::ExitCode;
 

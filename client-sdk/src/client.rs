@@ -6,7 +6,6 @@ use tintype_proto::v1::{
     ChangePasswordRequest, DeleteImageRequest, ErrorReason, GetCurrentUserRequest, GetImageRequest, GetLimitsRequest,
     RetryRenditionRequest, auth_service_client::AuthServiceClient, image_service_client::ImageServiceClient,
 };
-use tokio::time::sleep;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -14,13 +13,9 @@ use tonic::{
 };
 
 use crate::{
-    ClientBuilder, DownloadRequest, Error, ErrorKind, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy, Secret,
-    SignIn, Source, TokenProvider, Tokens, Upload, User, Users, retry::Attempts, token, wire,
+    ClientBuilder, DownloadRequest, Error, ErrorKind, Event, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy, Secret,
+    SignIn, Source, TokenProvider, Tokens, Upload, User, Users, Watch, retry::Attempts, token, wire,
 };
-
-/// Pauses between two looks at an image that is being worked on: the first, and the longest that doubling leads to.
-const FIRST_POLL: Duration = Duration::from_millis(50);
-const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 /// A connection to a Tintype service.
 ///
@@ -107,16 +102,24 @@ impl Client {
 
     /// Returns the image as soon as all its renditions are final, ready or failed. Bound it with [`tokio::time::timeout`] where needed.
     pub async fn wait_ready(&self, image_id: i64) -> Result<Image> {
-        // The service has no call yet that reports changes by itself, so this one looks again and again, less and less often.
-        let mut pause = FIRST_POLL;
+        let mut watching = self.watch().image(image_id).start();
         loop {
-            let image = self.image(image_id).await?;
-            if image.state() != ImageState::Pending {
-                return Ok(image);
+            match watching.next().await? {
+                // The refusal of what is not there any more.
+                Event::Deleted { .. } => return self.image(image_id).await,
+                Event::Existing(image) | Event::Created { image, .. } | Event::RenditionChanged { image, .. }
+                    if image.state() != ImageState::Pending =>
+                {
+                    return Ok(image);
+                }
+                _ => {}
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_POLL);
         }
+    }
+
+    /// What happens to images, as it happens: a builder, see [`Watch`].
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.clone())
     }
 
     /// The caller's images, newest first: a builder for a lazy stream.

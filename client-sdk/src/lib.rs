@@ -23,6 +23,7 @@
 //!   request id so that no attempt makes a second image.
 //! - Uploads and downloads hold a few chunks of 256 KiB in memory, whatever the size of the file.
 //! - A download goes on where it stopped when the connection breaks, and is checked against its SHA-256.
+//! - A [`Watch`] tells what happens to images, and goes on where it was after a lost connection or a server's end.
 //! - An [`Error`] has the server's code, reason and details.
 #![warn(missing_docs)]
 
@@ -41,6 +42,7 @@ mod tokens;
 mod upload;
 mod upload_stream;
 mod users;
+mod watch;
 mod wire;
 
 pub use async_trait::async_trait;
@@ -60,3 +62,4 @@ pub use tokens::{TokenPage, Tokens};
 pub use tonic::Code;
 pub use upload::{Upload, UploadProgress, Uploaded};
 pub use users::{CreateUser, UpdateUser, UserPage, Users};
+pub use watch::{Event, Watch, Watching};

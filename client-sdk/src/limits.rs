@@ -46,6 +46,10 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Calls of one user that each server lets through at once after a pause.
     pub request_burst: u32,
+    /// Images that can be named in one watch.
+    pub max_watched_images: u32,
+    /// A watch is silent for this long at most.
+    pub watch_heartbeat: Duration,
     /// Formats that are taken.
     pub input_formats: Vec<Format>,
     /// Formats that the workers alive now can make; empty when none is alive.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tintype_proto::v1;
 
 use crate::{
-    DownloadInfo, Error, Format, Image, Limits, Rendition, RenditionFailure, RenditionState, Result, Role, Scope, TokenInfo, User,
+    DownloadInfo, Error, Event, Format, Image, Limits, Rendition, RenditionFailure, RenditionState, Result, Role, Scope, TokenInfo, User,
 };
 
 pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
@@ -65,6 +65,22 @@ pub(crate) fn download_info(info: v1::DownloadInfo) -> Result<DownloadInfo> {
     })
 }
 
+/// `None` for an event that this crate does not know.
+pub(crate) fn event(response: v1::WatchImagesResponse) -> Result<Option<Event>> {
+    use v1::watch_images_response::Message;
+    let at = time(response.change_time.as_ref());
+    Ok(match response.message {
+        Some(Message::Existing(existing)) => Some(Event::Existing(image(existing.image)?)),
+        Some(Message::Created(created)) => Some(Event::Created { image: image(created.image)?, at }),
+        Some(Message::RenditionChanged(v1::RenditionChanged { image: changed, rendition_id, state })) => {
+            Some(Event::RenditionChanged { image: image(changed)?, rendition_id, state: rendition_state(state), at })
+        }
+        Some(Message::Deleted(v1::ImageDeleted { image_id })) => Some(Event::Deleted { image_id, at }),
+        Some(Message::CaughtUp(v1::CaughtUp {})) => Some(Event::CaughtUp),
+        None => None,
+    })
+}
+
 pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
     let limits = answer.limits.ok_or_else(|| Error::bad_answer("the answer holds no limits"))?;
     Ok(Limits {
@@ -87,6 +103,8 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         user_quota_bytes: unsigned(limits.user_quota_bytes),
         requests_per_second: unsigned_32(limits.requests_per_second),
         request_burst: unsigned_32(limits.request_burst),
+        max_watched_images: unsigned_32(limits.max_watched_images),
+        watch_heartbeat: duration(limits.watch_heartbeat.as_ref()),
         input_formats: answer.input_formats.into_iter().map(format).collect(),
         output_formats: answer.output_formats.into_iter().map(format).collect(),
         automatic_formats: answer.automatic_formats.into_iter().map(format).collect(),

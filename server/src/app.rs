@@ -9,7 +9,7 @@ use tintype_store::{
     open::{JobsUrl, Opener, Stores},
     sweep::{SweepConfig, SweepReport, sweep},
 };
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 use tonic::{
     service::Routes,
     transport::{Identity, server::TcpIncoming},
@@ -22,8 +22,9 @@ use crate::{
     changes::Changes,
     config::Config,
     core::{Core, SharedCore},
-    faces,
+    events, faces,
     health::watch_health,
+    limits::Limits,
     status::Chain,
     usage::Usage,
     welcome,
@@ -54,7 +55,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
 
     let core = Arc::new(Core {
         authorizer: Authorizer::new(stores.catalog.clone()),
-        changes: Changes::follow(stores.catalog.clone(), &shutdown).await?,
+        changes: Changes::follow(stores.catalog.clone(), &*stores.nudges, &shutdown).await?,
         passwords,
         throttle: Throttle::new(),
         usage: Usage::new(stores.catalog.clone()),
@@ -62,9 +63,11 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         auto_formats: config.auto_formats.clone(),
         shutdown: shutdown.clone(),
         stores: stores.clone(),
+        watches: Arc::new(Semaphore::new(Limits::MAX_WATCHES)),
     });
     let local_jobs = store_config.jobs == JobsUrl::Local;
     start_sweeper(&core, local_jobs);
+    events::start(&core);
     start_embedded_workers(&config, &core, local_jobs)?;
 
     let reporter = HealthReporter::new();

@@ -111,6 +111,9 @@ struct ServerLimitArgs {
     /// Calls of one user that this server lets through at once after a pause.
     #[arg(long, env = "TINTYPE_REQUEST_BURST", default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     request_burst: u32,
+    /// How long a watch is silent at most, in seconds.
+    #[arg(long, env = "TINTYPE_WATCH_HEARTBEAT_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    watch_heartbeat_secs: u64,
 }
 
 impl Config {
@@ -143,6 +146,7 @@ impl Config {
             user_quota_bytes: limits.user_quota_bytes,
             requests_per_second: limits.requests_per_second,
             request_burst: limits.request_burst,
+            watch_heartbeat: Duration::from_secs(limits.watch_heartbeat_secs),
         }
     }
 

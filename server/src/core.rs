@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tintype_process::Shutdown;
 use tintype_store::{Format, open::Stores};
+use tokio::sync::Semaphore;
 
 use crate::{
     auth::{Authorizer, Passwords, Throttle},
@@ -23,6 +24,8 @@ pub(crate) struct Core {
     /// Formats that every image gets, apart from the one it has.
     pub(crate) auto_formats: Vec<Format>,
     pub(crate) shutdown: Shutdown,
+    /// A place for each watch.
+    pub(crate) watches: Arc<Semaphore>,
 }
 
 /// All rpc families share one.

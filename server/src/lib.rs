@@ -6,6 +6,7 @@ mod auth;
 mod changes;
 mod config;
 mod core;
+mod events;
 mod faces;
 mod health;
 mod healthcheck;

@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     pub(crate) requests_per_second: u32,
     /// Calls of one user at once after a pause.
     pub(crate) request_burst: u32,
+    /// How long a watch is silent at most.
+    pub(crate) watch_heartbeat: Duration,
 }
 
 impl Limits {
@@ -44,4 +46,8 @@ impl Limits {
     pub(crate) const DEFAULT_PAGE_SIZE: u32 = 100;
     /// Images on a page at most.
     pub(crate) const MAX_PAGE_SIZE: u32 = 1000;
+    /// Images that can be named in one watch.
+    pub(crate) const MAX_WATCHED_IMAGES: usize = 1000;
+    /// Watches of this server at once.
+    pub(crate) const MAX_WATCHES: usize = 10_000;
 }

@@ -97,6 +97,11 @@ impl Refusal {
         Self::new(ErrorReason::TokenInvalid, "the token is not valid; sign in again")
     }
 
+    /// Everybody together asks for more than there is room for now.
+    pub(crate) fn busy(message: &str) -> Self {
+        Self::new(ErrorReason::TooManyRequests, message).retry_after(RETRY_UNAVAILABLE)
+    }
+
     pub(crate) fn draining() -> Self {
         Self::new(ErrorReason::Draining, "the server is draining").retry_after(RETRY_UNAVAILABLE)
     }
@@ -156,7 +161,7 @@ fn code(reason: ErrorReason) -> Code {
         R::NotPermitted => Code::PermissionDenied,
         R::UsernameTaken => Code::AlreadyExists,
         R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed | R::LastAdmin => Code::FailedPrecondition,
-        R::OffsetPastEnd => Code::OutOfRange,
+        R::OffsetPastEnd | R::ResumeTokenTooOld => Code::OutOfRange,
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile => Code::Aborted,
         R::StreamIdle | R::WaitTooLong => Code::DeadlineExceeded,

@@ -214,7 +214,7 @@ pub(crate) fn proto_format(format: Format) -> v1::ImageFormat {
     }
 }
 
-fn proto_state(state: RenditionState) -> v1::RenditionState {
+pub(crate) fn proto_state(state: RenditionState) -> v1::RenditionState {
     match state {
         RenditionState::Pending => v1::RenditionState::Pending,
         RenditionState::Running => v1::RenditionState::Running,
@@ -314,6 +314,17 @@ pub(crate) fn proto_rendition(rendition: Rendition) -> v1::Rendition {
 /// The image of a request.
 pub(crate) fn image_id(field: &'static str, value: i64) -> Result<ImageId, Refusal> {
     id(field, value).map(ImageId)
+}
+
+/// The images of a watch.
+pub(crate) fn watched_images(ids: &[i64]) -> Result<Vec<ImageId>, Refusal> {
+    let (limit, seen) = (Limits::MAX_WATCHED_IMAGES, ids.len());
+    if seen > limit {
+        let message = format!("{seen} images are more than the limit of {limit} (max_watched_images)");
+        let refusal = Refusal::new(v1::ErrorReason::LimitExceeded, message);
+        return Err(refusal.with("limit", "max_watched_images").with("value", limit).with("seen", seen));
+    }
+    ids.iter().map(|id| image_id("image_ids", *id)).collect()
 }
 
 #[cfg(test)]

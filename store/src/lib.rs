@@ -10,6 +10,7 @@ pub mod catalog;
 #[cfg(test)]
 pub mod conformance;
 mod error;
+pub mod events;
 pub mod header;
 pub mod jobs;
 mod model;

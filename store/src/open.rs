@@ -16,7 +16,8 @@ use crate::{
     Kind, StoreError, StoreId,
     blobs::{Blobs, folder::Folder},
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
-    jobs::{JobQueue, jetstream::JetStream, local::Local},
+    events::EventStream,
+    jobs::{JobQueue, Nudges, jetstream::JetStream, local::Local},
     random_hex,
 };
 
@@ -175,6 +176,10 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// The hints.
     pub jobs: Arc<dyn JobQueue>,
+    /// To be told after every committed change of an image, so that whoever follows the change log need not wait.
+    pub nudges: Arc<dyn Nudges>,
+    /// Where changes are told to other services; `None` where there is no such place.
+    pub events: Option<Arc<dyn EventStream>>,
     /// No other process can be using the catalog: it is a file under a lock that this process holds.
     pub exclusive: bool,
     /// Holds that lock until the last clone is dropped.
@@ -196,11 +201,18 @@ impl Stores {
         }
         let patience = if opener == Opener::Worker { WORKER_PATIENCE } else { Duration::ZERO };
         patiently(patience, || check_same_store(&*catalog, &*blobs)).await?;
-        let jobs: Arc<dyn JobQueue> = match &config.jobs {
-            JobsUrl::Local => Arc::new(Local::default()),
-            JobsUrl::Nats(url) => Arc::new(JetStream::connect(url).await?),
-        };
-        Ok(Self { catalog, blobs, jobs, exclusive: lock.is_some(), _lock: lock.map(Arc::new) })
+        let exclusive = lock.is_some();
+        let lock = lock.map(Arc::new);
+        Ok(match &config.jobs {
+            JobsUrl::Local => {
+                let local = Arc::new(Local::default());
+                Self { catalog, blobs, jobs: local.clone(), nudges: local, events: None, exclusive, _lock: lock }
+            }
+            JobsUrl::Nats(url) => {
+                let nats = Arc::new(JetStream::connect(url).await?);
+                Self { catalog, blobs, jobs: nats.clone(), nudges: nats.clone(), events: Some(nats), exclusive, _lock: lock }
+            }
+        })
     }
 
     /// Opens the catalog alone, for upkeep that needs nothing else, with the lock of its folder where it is a file: nobody else can use it

@@ -134,6 +134,9 @@ async fn expire_leases(stores: &Stores, config: &SweepConfig, now: Timestamp) ->
     for _ in 0..MAX_BATCHES {
         let batch = stores.catalog.expire_leases(config.max_attempts, BATCH, now).await?;
         expired += batch;
+        if batch > 0 {
+            stores.nudges.nudge();
+        }
         if batch < u64::from(BATCH) {
             break;
         }

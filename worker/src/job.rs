@@ -88,6 +88,7 @@ impl Workplace {
         let claim = self.stores.catalog.claim(id, &self.worker_id, self.config.lease, Timestamp::now()).await;
         let answer = match claim {
             Ok(Claim::Granted(job)) => {
+                self.stores.nudges.nudge();
                 let span = info_span!("job", rendition.id = %id, image.id = %job.image, job.attempt = job.attempt);
                 self.perform(&job, &*delivery, slot).instrument(span).await
             }
@@ -146,6 +147,7 @@ impl Workplace {
         let blob = sink.publish().await?;
         match self.stores.catalog.complete(job, &blob, picture, Timestamp::now()).await? {
             Commit::Done => {
+                self.stores.nudges.nudge();
                 let (size_bytes, duration_ms) = (blob.digest.size_bytes, begun.elapsed().as_millis());
                 info!(size_bytes, duration_ms, "made rendition {} of image {} ({})", job.rendition, job.image, job.format);
                 Ok(())
@@ -187,7 +189,10 @@ impl Workplace {
 
     fn told(&self, commit: Result<Commit, StoreError>, done: Answer) -> Answer {
         match commit {
-            Ok(Commit::Done) => done,
+            Ok(Commit::Done) => {
+                self.stores.nudges.nudge();
+                done
+            }
             Ok(Commit::LeaseLost) => Answer::Ack,
             Err(error) => {
                 self.outages.another();

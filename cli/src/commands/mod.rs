@@ -12,6 +12,7 @@ mod show;
 mod token;
 mod upload;
 mod users;
+mod watch;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -41,6 +42,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Get(get) => get::run(&common, get).await?,
         Command::Rm(rm) => return rm::run(&common, rm).await,
         Command::Retry(retry) => return retry::run(&common, retry).await,
+        Command::Watch(watch) => watch::run(&common, watch).await?,
         Command::Completions(completions) => completions::run(&completions)?,
         Command::Passwd => passwd::run(&common).await?,
         Command::Token(token) => return token::run(&common, token).await,

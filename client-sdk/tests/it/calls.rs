@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use tintype_client::{Client, Error, ErrorReason, Format, ImageState, RenditionState, Role, Scope, Secret, TokenProvider, async_trait};
+use tintype_client::{Client, Error, ErrorReason, Format, RenditionState, Role, Scope, Secret, TokenProvider, async_trait};
 use tonic::Status;
 
 use crate::fake::{Behaviour, Fake, away, pattern, reason_of, signed_in, stored, token};
@@ -127,11 +127,7 @@ async fn a_list_ends_after_its_first_error() {
 }
 
 #[tokio::test]
-async fn waiting_ends_when_all_renditions_are_final() {
-    let (_fake, client) = Fake::with_client(Behaviour { pending_looks: 3, ..holding(1) }).await;
-    assert_eq!(client.image(1).await.unwrap().state(), ImageState::Pending);
-    let image = client.wait_ready(1).await.unwrap();
-    assert_eq!(image.state(), ImageState::Ready);
-    assert_eq!(image.rendition(Format::Jpeg).unwrap().state, RenditionState::Ready);
+async fn a_failed_rendition_is_retried() {
+    let (_fake, client) = Fake::with_client(holding(1)).await;
     assert_eq!(client.retry_rendition(10).await.unwrap().state, RenditionState::Pending);
 }

@@ -7,6 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tintype_client::{Client, ClientBuilder};
@@ -64,11 +68,12 @@ pub(crate) struct Behaviour {
     pub(crate) fail_before: Vec<Status>,
     /// The next deletion is done, and its answer never comes.
     pub(crate) lose_answer_of_deletion: bool,
-    /// How often an image is still pending when it is looked at.
-    pub(crate) pending_looks: usize,
     /// Downloads send these bytes whatever they announce.
     pub(crate) wrong_bytes: bool,
     pub(crate) downloads: Vec<v1::DownloadImageRequest>,
+    /// What the next watches send, and how each of them ends; a watch that is not among them sends nothing and stays.
+    pub(crate) watches: Vec<(Vec<v1::WatchImagesResponse>, Option<Status>)>,
+    pub(crate) watched: Vec<v1::WatchImagesRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -117,9 +122,7 @@ impl Fake {
     fn image(&self, id: i64) -> Result<v1::Image, Status> {
         self.see(|state| {
             let mut image = find(state, id)?.0.clone();
-            let pending = state.pending_looks > 0;
-            state.pending_looks = state.pending_looks.saturating_sub(1);
-            image.renditions[0].state = if pending { v1::RenditionState::Running } else { v1::RenditionState::Ready }.into();
+            image.renditions[0].state = v1::RenditionState::Ready.into();
             Ok(image)
         })
     }
@@ -285,6 +288,7 @@ impl v1::auth_service_server::AuthService for Fake {
 impl v1::image_service_server::ImageService for Fake {
     type UploadImagesStream = ReceiverStream<Result<v1::UploadImagesResponse, Status>>;
     type DownloadImageStream = ReceiverStream<Result<v1::DownloadImageResponse, Status>>;
+    type WatchImagesStream = BoxStream<'static, Result<v1::WatchImagesResponse, Status>>;
 
     async fn upload_images(
         &self,
@@ -379,6 +383,19 @@ impl v1::image_service_server::ImageService for Fake {
             return std::future::pending().await;
         }
         Ok(Response::new(v1::DeleteImageResponse {}))
+    }
+
+    async fn watch_images(&self, request: Request<v1::WatchImagesRequest>) -> Result<Response<Self::WatchImagesStream>, Status> {
+        self.authorize(&request)?;
+        let (messages, end) = self.see(|state| {
+            state.watched.push(request.into_inner());
+            pop(&mut state.watches).unwrap_or_default()
+        });
+        let messages = stream::iter(messages.into_iter().map(Ok));
+        Ok(Response::new(match end {
+            Some(status) => messages.chain(stream::iter([Err(status)])).boxed(),
+            None => messages.chain(stream::pending()).boxed(),
+        }))
     }
 
     async fn get_limits(&self, request: Request<v1::GetLimitsRequest>) -> Result<Response<v1::GetLimitsResponse>, Status> {

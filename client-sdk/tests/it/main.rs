@@ -4,3 +4,4 @@ mod calls;
 mod downloads;
 mod fake;
 mod uploads;
+mod watches;

@@ -22,6 +22,19 @@ impl Authorizer {
         self.visible(caller, id).await?.ok_or_else(|| Refusal::image_not_found(id))
     }
 
+    /// These images, in the order of their ids, if all of them are the caller's.
+    pub(crate) async fn images(&self, caller: &Caller, ids: &[ImageId]) -> Result<Vec<Image>, Refusal> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut images = self.catalog.images(ids).await?;
+        images.retain(|image| image.owner == caller.0.user.id);
+        match ids.iter().find(|id| images.binary_search_by_key(*id, |image| image.id).is_err()) {
+            Some(missing) => Err(Refusal::image_not_found(*missing)),
+            None => Ok(images),
+        }
+    }
+
     /// The rendition and its image, if that is the caller's.
     pub(crate) async fn rendition(&self, caller: &Caller, id: RenditionId) -> Result<(Image, Rendition), Refusal> {
         let not_found = || Refusal::rendition_not_found(id);

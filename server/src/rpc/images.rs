@@ -1,14 +1,14 @@
 use tintype_proto::v1::{
     self, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest,
     GetLimitsResponse, ListImagesRequest, ListImagesResponse, RetryRenditionRequest, RetryRenditionResponse, UploadImagesRequest,
-    UploadImagesResponse, image_service_server::ImageService,
+    UploadImagesResponse, WatchImagesRequest, image_service_server::ImageService,
 };
 use tintype_store::{Format, ImageId, RenditionId, Retry, Timestamp, Worker, sweep};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{download, page, upload};
+use super::{download, page, upload, watch};
 use crate::{
     auth::Caller,
     core::SharedCore,
@@ -47,6 +47,7 @@ impl ImageRpcs {
         self.0.authorizer.rendition(caller, id).await?;
         match stores.catalog.retry(id, Timestamp::now()).await? {
             Retry::Pending(rendition) => {
+                stores.nudges.nudge();
                 self.0.shutdown.spawn(upload::hint(stores.clone(), vec![id]));
                 Ok(RetryRenditionResponse { rendition: Some(wire::proto_rendition(rendition)) })
             }
@@ -65,6 +66,7 @@ impl ImageRpcs {
         if !stores.catalog.delete_image(id, Timestamp::now()).await? {
             return Err(Refusal::image_not_found(id));
         }
+        stores.nudges.nudge();
         tracing::info!(image.id = %id, "deleted image {id}");
         // The rows are gone, which is what was asked for; bytes that cannot be removed now are the sweeper's.
         if let Err(error) = sweep::remove_doomed(stores).await {
@@ -110,6 +112,8 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         user_quota_bytes: limits.user_quota_bytes as i64,
         requests_per_second: limits.requests_per_second as i32,
         request_burst: limits.request_burst as i32,
+        max_watched_images: Limits::MAX_WATCHED_IMAGES as i32,
+        watch_heartbeat: seconds(limits.watch_heartbeat),
     }
 }
 
@@ -117,6 +121,7 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
 impl ImageService for ImageRpcs {
     type UploadImagesStream = ReceiverStream<Result<UploadImagesResponse, Status>>;
     type DownloadImageStream = download::Messages;
+    type WatchImagesStream = watch::Messages;
 
     async fn upload_images(&self, request: Request<Streaming<UploadImagesRequest>>) -> Result<Response<Self::UploadImagesStream>, Status> {
         let caller = Caller::of(&request)?;
@@ -150,6 +155,11 @@ impl ImageService for ImageRpcs {
     async fn delete_image(&self, request: Request<DeleteImageRequest>) -> Result<Response<DeleteImageResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(self.delete(&caller, request.into_inner()).await?))
+    }
+
+    async fn watch_images(&self, request: Request<WatchImagesRequest>) -> Result<Response<Self::WatchImagesStream>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(watch::start(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn get_limits(&self, request: Request<GetLimitsRequest>) -> Result<Response<GetLimitsResponse>, Status> {

@@ -156,6 +156,7 @@ async fn record(core: &SharedCore, new: NewImage) -> Result<Finished, Refusal> {
     let request_id = new.request_id.clone().unwrap_or_default();
     match core.stores.catalog.create_image(new, Timestamp::now()).await? {
         Created::New(image) => {
+            core.stores.nudges.nudge();
             let size_bytes = digest.size_bytes;
             tracing::info!(image.id = %image.id, user.id = %image.owner, size_bytes, %format, width, height, "stored image {}", image.id);
             Ok(Finished { image, repeated: false })

@@ -5,8 +5,10 @@ mod download;
 mod images;
 mod incoming;
 mod page;
+mod resume;
 mod upload;
 mod users;
+mod watch;
 
 pub(crate) use auth::AuthRpcs;
 pub(crate) use images::ImageRpcs;

@@ -81,6 +81,7 @@ impl UserRpcs {
         let id = user_id(request.id)?;
         let now = Timestamp::now();
         let user = written(id, stores.catalog.delete_user(id, now).await?)?;
+        stores.nudges.nudge();
         tracing::info!(user.id = %id, "deleted the user {}", user.name);
         // The user is gone, which is what was asked for; what cannot be removed now is the sweeper's.
         if let Err(error) = remove_what_is_left(stores, now).await {

@@ -81,6 +81,12 @@ pub trait Images {
     /// The image with its renditions.
     async fn image(&self, id: ImageId) -> Result<Option<Image>, StoreError>;
 
+    /// Those of these images that exist, with their renditions, the smallest id first. However many, it is one query.
+    async fn images(&self, ids: &[ImageId]) -> Result<Vec<Image>, StoreError>;
+
+    /// Up to `limit` images of `owner` with an id above `after`, the smallest id first. The cost depends on `limit` alone.
+    async fn images_after(&self, owner: UserId, after: ImageId, limit: u32) -> Result<Vec<Image>, StoreError>;
+
     /// The rendition.
     async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError>;
 
@@ -146,6 +152,22 @@ pub trait Changes {
 
     /// The position of the latest change; 0 when there is none.
     async fn last_position(&self) -> Result<i64, StoreError>;
+
+    /// Up to `limit` changes of this owner's images after `position`, in order, as far as [`changes_after`](Self::changes_after) has
+    /// returned them to anybody. `None` when any change after `position` was pruned: then nobody can tell whether one of the owner's is missing.
+    async fn changes_of(&self, owner: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError>;
+}
+
+/// Who publishes the change log as events: one process at a time, and how far it is.
+#[async_trait]
+pub trait Publisher {
+    /// Takes or keeps the right to publish until `until`, and returns the position through which everything is published. `None` when
+    /// somebody else has that right at `now`. The holder gives it up with an `until` of `now`.
+    async fn hold_publisher(&self, holder: &str, until: Timestamp, now: Timestamp) -> Result<Option<i64>, StoreError>;
+
+    /// Notes that everything through `position` is published. [`Commit::LeaseLost`] when somebody else took the right meanwhile, whose note
+    /// then counts.
+    async fn published(&self, holder: &str, position: i64) -> Result<Commit, StoreError>;
 }
 
 /// Upkeep: what servers, workers and the sweeper need of the catalog itself.
@@ -169,9 +191,10 @@ pub trait Upkeep {
     /// Drops doomed blobs whose bytes are gone.
     async fn forget_blobs(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
 
-    /// Drops request ids, changes, heartbeats and expired tokens from before `before`, at most `limit` of each.
+    /// Drops request ids, changes, heartbeats and expired tokens from before `before`, at most `limit` of each, and remembers how far
+    /// changes were dropped.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError>;
 }
 
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
-pub trait Catalog: Users + Images + Jobs + Changes + Upkeep + Debug + Send + Sync + 'static {}
+pub trait Catalog: Users + Images + Jobs + Changes + Publisher + Upkeep + Debug + Send + Sync + 'static {}

@@ -5,8 +5,9 @@ use std::error::Error;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    BlobKey, Change, ChangeKind, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job, LeaseToken, Output,
-    Picture, Rendition, RenditionId, RenditionState, Role, Scope, SignedIn, StoredBlob, Timestamp, Token, TokenId, User, UserId, Worker,
+    BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job,
+    LeaseToken, Output, Picture, Rendition, RenditionId, RenditionState, Role, Scope, SignedIn, StoredBlob, Timestamp, Token, TokenId,
+    User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -85,7 +86,14 @@ macro_rules! select_job {
     };
 }
 
-pub(super) use {rendition_columns, select_images, select_job, select_renditions, token_columns, user_columns};
+/// Selects [`Change`]s.
+macro_rules! select_changes {
+    () => {
+        "SELECT position, image_id, owner_id, kind, rendition_id, rendition_format, rendition_state, at FROM changes "
+    };
+}
+
+pub(super) use {rendition_columns, select_changes, select_images, select_job, select_renditions, token_columns, user_columns};
 
 /// An image, and one of its renditions if it has any.
 pub(super) struct ImageRow {
@@ -158,11 +166,7 @@ from_row!(ImageRow, |row| ImageRow {
 });
 
 from_row!(Rendition, |row| {
-    let state = row.try_get::<String, _>("state")?;
-    let state = RenditionState::ALL
-        .into_iter()
-        .find(|known| known.name() == state)
-        .ok_or_else(|| undecodable("state", format!("unknown state {state:?}")))?;
+    let state = state("state", &row.try_get::<String, _>("state")?)?;
     Rendition {
         id: RenditionId(row.try_get("rendition_id")?),
         image: ImageId(row.try_get("rendition_image_id")?),
@@ -229,6 +233,14 @@ from_row!(Change, |row| Change {
         "deleted" => ChangeKind::Deleted,
         other => return Err(undecodable("kind", format!("unknown kind {other:?}"))),
     },
+    rendition: match row.try_get::<Option<i64>, _>("rendition_id")? {
+        Some(id) => Some(ChangedRendition {
+            id: RenditionId(id),
+            format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
+            state: state("rendition_state", &row.try_get::<String, _>("rendition_state")?)?,
+        }),
+        None => None,
+    },
     at: Timestamp(row.try_get("at")?),
 });
 
@@ -274,6 +286,11 @@ fn formats(column: &str, list: &str) -> sqlx::Result<Vec<Format>> {
 
 fn format(column: &str, name: &str) -> sqlx::Result<Format> {
     name.parse().map_err(|error: String| undecodable(column, error))
+}
+
+fn state(column: &str, name: &str) -> sqlx::Result<RenditionState> {
+    let known = RenditionState::ALL.into_iter().find(|known| known.name() == name);
+    known.ok_or_else(|| undecodable(column, format!("unknown state {name:?}")))
 }
 
 fn sha256(column: &str, bytes: Vec<u8>) -> sqlx::Result<[u8; 32]> {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     RenditionId,
-    jobs::{Delivery, JobQueue},
+    jobs::{Delivery, JobQueue, Nudges},
 };
 
 /// Makes a module `$name` with a test for each promise; `$fixture` is awaited and gives an empty queue and whatever keeps it alive.
@@ -27,6 +27,7 @@ macro_rules! jobs_suite {
             a_hint_told_again_while_it_is_held_is_delivered_again
             a_hint_in_progress_stays_with_its_holder
             it_answers_pings
+            a_nudge_is_heard_by_everybody_who_listens
         );
     };
     (@ $name:ident, $fixture:expr, $($case:ident)*) => {
@@ -191,6 +192,23 @@ pub async fn a_hint_in_progress_stays_with_its_holder(queue: &dyn JobQueue) {
     }
     held.ack().await.expect("a hint can be acked");
     assert_empty(queue).await;
+}
+
+pub async fn a_nudge_is_heard_by_everybody_who_listens(queue: &impl Nudges) {
+    let mut listeners = [queue.listen().await.expect("it can be listened to"), queue.listen().await.expect("it can be listened to")];
+    // One nudge may be lost, and a listener may hear of it late; each must hear of one in the end.
+    for listener in &mut listeners {
+        let heard = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(10));
+            loop {
+                tokio::select! {
+                    () = listener.nudged() => return,
+                    _ = ticks.tick() => queue.nudge(),
+                }
+            }
+        };
+        timeout(Duration::from_secs(10), heard).await.expect("a nudge is heard");
+    }
 }
 
 pub async fn it_answers_pings(queue: &dyn JobQueue) {

@@ -8,11 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, timeout_at},
 };
 
-use super::{Delivery, JobQueue, LEASE_WAIT};
+use super::{Delivery, JobQueue, LEASE_WAIT, NudgeListener, Nudges};
 use crate::{RenditionId, StoreError};
 
 /// Hints that may wait at once. Further ones are dropped: the sweeper tells of them again once there is room.
@@ -29,6 +29,7 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes one call that waits for a hint, which wakes the next one when there is more.
     changed: Notify,
+    nudged: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +163,29 @@ impl Drop for LocalDelivery {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
             queue.push(&[self.id]);
+        }
+    }
+}
+
+#[async_trait]
+impl Nudges for Local {
+    fn nudge(&self) {
+        self.shared.nudged.send_replace(());
+    }
+
+    async fn listen(&self) -> Result<Box<dyn NudgeListener>, StoreError> {
+        Ok(Box::new(LocalListener(self.shared.nudged.subscribe())))
+    }
+}
+
+#[derive(Debug)]
+struct LocalListener(watch::Receiver<()>);
+
+#[async_trait]
+impl NudgeListener for LocalListener {
+    async fn nudged(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -3,12 +3,15 @@
 
 pub mod jetstream;
 pub mod local;
+mod nudges;
 
 use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{RenditionId, StoreError};
+
+pub use nudges::{NudgeListener, Nudges};
 
 /// How long [`JobQueue::lease`] waits for a first hint.
 const LEASE_WAIT: Duration = Duration::from_secs(5);

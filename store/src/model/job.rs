@@ -70,8 +70,21 @@ pub struct Change {
     pub owner: UserId,
     /// How it changed.
     pub kind: ChangeKind,
+    /// Present in lines of the kind [`ChangeKind::RenditionChanged`], but for those written before schema version 3.
+    pub rendition: Option<ChangedRendition>,
     /// When.
     pub at: Timestamp,
+}
+
+/// The rendition that a line of the change log is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedRendition {
+    /// Which; it may be deleted by now.
+    pub id: RenditionId,
+    /// The format it has or will have.
+    pub format: Format,
+    /// The state it went to.
+    pub state: RenditionState,
 }
 
 /// How an image changed.

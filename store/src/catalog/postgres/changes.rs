@@ -2,7 +2,10 @@ use async_trait::async_trait;
 use sqlx::{query_as, query_scalar};
 
 use super::Postgres;
-use crate::{Change, StoreError, catalog::Changes};
+use crate::{
+    Change, StoreError, UserId,
+    catalog::{Changes, rows::select_changes},
+};
 
 /// Changes that get their positions in one transaction: few enough to take milliseconds.
 const POSITIONS_AT_ONCE: i64 = 10_000;
@@ -11,13 +14,25 @@ const POSITIONS_AT_ONCE: i64 = 10_000;
 impl Changes for Postgres {
     async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<Change>, StoreError> {
         self.give_positions().await?;
-        let changes = query_as("SELECT position, image_id, owner_id, kind, at FROM changes WHERE position > $1 ORDER BY position LIMIT $2");
+        let changes = query_as(concat!(select_changes!(), "WHERE position > $1 ORDER BY position LIMIT $2"));
         Ok(changes.bind(position).bind(i64::from(limit)).fetch_all(&self.pool).await?)
     }
 
     async fn last_position(&self) -> Result<i64, StoreError> {
         while self.give_positions().await? {}
         Ok(query_scalar("SELECT last_position FROM change_log").fetch_one(&self.pool).await?)
+    }
+
+    async fn changes_of(&self, owner: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError> {
+        let changes = query_as(concat!(
+            select_changes!(),
+            // Equality would let the planner walk through everybody's changes.
+            "WHERE owner_id <= $1 AND (owner_id, position) > ($1, $2) ORDER BY owner_id, position LIMIT $3"
+        ));
+        let changes = changes.bind(owner.0).bind(position).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        // Asked afterwards: what is still there now was there a moment ago.
+        let pruned: i64 = query_scalar("SELECT pruned_position FROM change_log").fetch_one(&self.pool).await?;
+        Ok((pruned <= position).then_some(changes))
     }
 }
 
@@ -26,7 +41,7 @@ impl Postgres {
     ///
     /// Whoever holds the row of `change_log` is the only one who does, until its transaction is over: positions become visible in their
     /// order, and a change that commits later gets a later one. When somebody else is at it, there is nothing to do here.
-    async fn give_positions(&self) -> Result<bool, StoreError> {
+    pub(super) async fn give_positions(&self) -> Result<bool, StoreError> {
         let waiting = query_scalar("SELECT EXISTS (SELECT 1 FROM changes WHERE position IS NULL)");
         if !waiting.fetch_one(&self.pool).await? {
             return Ok(false);

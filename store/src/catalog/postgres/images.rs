@@ -93,6 +93,22 @@ impl Images for Postgres {
         Ok(image(&self.pool, id).await?)
     }
 
+    async fn images(&self, ids: &[ImageId]) -> Result<Vec<Image>, StoreError> {
+        let rows = query_as(concat!(select_images!("images"), "WHERE i.id = ANY ($1)"));
+        let rows = rows.bind(ids.iter().map(|id| id.0).collect::<Vec<_>>()).fetch_all(&self.pool).await?;
+        Ok(rows::images(rows).into_values().collect())
+    }
+
+    async fn images_after(&self, owner: UserId, after: ImageId, limit: u32) -> Result<Vec<Image>, StoreError> {
+        let rows = query_as(select_images!(
+            "(SELECT * FROM images
+              WHERE owner_id <= $1 AND (owner_id, id) > ($1, $2) -- equality would let the planner walk through everybody's images
+              ORDER BY owner_id, id LIMIT $3)"
+        ));
+        let rows = rows.bind(owner.0).bind(after.0).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        Ok(rows::images(rows).into_values().collect())
+    }
+
     async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError> {
         let rendition = query_as(concat!(select_renditions!(), "WHERE r.id = $1"));
         Ok(rendition.bind(id.0).fetch_optional(&self.pool).await?)

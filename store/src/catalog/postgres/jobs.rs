@@ -14,12 +14,12 @@ use crate::{
     },
 };
 
-/// Appends to the change log that the renditions in `moved`, which has their `image_id`, went to another state at `$2`.
+/// Appends to the change log that the renditions in `moved`, which has their `id`, `image_id`, `format` and `state`, went to that state at `$2`.
 macro_rules! log_moved {
     () => {
         "logged AS (
-             INSERT INTO changes (image_id, owner_id, kind, at)
-             SELECT i.id, i.owner_id, 'rendition_changed', $2 FROM moved m JOIN images i ON i.id = m.image_id
+             INSERT INTO changes (image_id, owner_id, kind, at, rendition_id, rendition_format, rendition_state)
+             SELECT i.id, i.owner_id, 'rendition_changed', $2, m.id, m.format, m.state FROM moved m JOIN images i ON i.id = m.image_id
          ) "
     };
 }
@@ -31,7 +31,7 @@ impl Jobs for Postgres {
             "WITH moved AS (
                  UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $3,
                      worker_id = $4, due_at = NULL, told_at = NULL
-                 WHERE id = $1 AND state = 'pending' AND due_at <= $2 RETURNING id, image_id, format, attempt, lease_token
+                 WHERE id = $1 AND state = 'pending' AND due_at <= $2 RETURNING id, image_id, format, state, attempt, lease_token
              ), ",
             log_moved!(),
             select_job!("moved")
@@ -65,7 +65,7 @@ impl Jobs for Postgres {
             "WITH moved AS (
                  UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $4,
                      output_width = $5, output_height = $6, output_frame_count = $7, first_frame_only = $8
-                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING image_id
+                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING id, image_id, format, state
              ), stored AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) SELECT $4, $9, $10, $11, $2 FROM moved
              ), counted AS (
@@ -106,7 +106,7 @@ impl Jobs for Postgres {
             "WITH moved AS (
                  UPDATE renditions SET state = 'failed', lease_until = NULL, worker_id = NULL, finished_at = $2, failure_reason = $4,
                      failure_message = $5
-                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING image_id
+                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING id, image_id, format, state
              ), ",
             log_moved!(),
             "SELECT 1 FROM moved"
@@ -126,7 +126,7 @@ impl Jobs for Postgres {
             "WITH moved AS (
                  UPDATE renditions SET state = 'pending', lease_until = NULL, worker_id = NULL, due_at = $4, told_at = $2,
                      attempt = attempt - $5
-                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING image_id
+                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING id, image_id, format, state
              ), ",
             log_moved!(),
             "SELECT 1 FROM moved"
@@ -147,7 +147,7 @@ impl Jobs for Postgres {
             "WITH moved AS (
                  UPDATE renditions SET state = 'pending', attempt = 0, due_at = $2, told_at = $2, finished_at = NULL,
                      failure_reason = NULL, failure_message = NULL
-                 WHERE id = $1 AND state = 'failed' RETURNING image_id
+                 WHERE id = $1 AND state = 'failed' RETURNING id, image_id, format, state
              ), ",
             log_moved!(),
             "SELECT 1 FROM moved"
@@ -179,7 +179,7 @@ impl Jobs for Postgres {
                      finished_at = CASE WHEN again THEN NULL ELSE $2 END,
                      failure_reason = CASE WHEN again THEN NULL ELSE 'ATTEMPTS_EXHAUSTED' END,
                      failure_message = CASE WHEN again THEN NULL ELSE 'begun ' || attempt || ' times without a result' END
-                 FROM expired e WHERE r.id = e.id RETURNING r.image_id
+                 FROM expired e WHERE r.id = e.id RETURNING r.id, r.image_id, r.format, r.state
              ), ",
             log_moved!(),
             "SELECT count(*) FROM moved"

@@ -3,6 +3,7 @@
 mod changes;
 mod images;
 mod jobs;
+mod publisher;
 mod schema;
 mod upkeep;
 mod users;

@@ -65,17 +65,25 @@ impl Upkeep for Postgres {
     }
 
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError> {
+        // What nobody has read has no position yet, and what has none cannot be told to be missing.
+        while self.give_positions().await? {}
         let mut tx = self.pool.begin().await?;
         // Rows that somebody else is at are left for the next time, so that no two wait for each other.
         for delete in [
             "DELETE FROM requests WHERE (owner_id, request_id) IN (
                  SELECT owner_id, request_id FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-            "DELETE FROM changes WHERE id IN (
-                 SELECT id FROM changes WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)",
             "DELETE FROM workers WHERE id IN (
                  SELECT id FROM workers WHERE seen_at < $1 ORDER BY seen_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
             "DELETE FROM tokens WHERE id IN (
                  SELECT id FROM tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            // Last, for nobody gives positions while the row of the log is locked.
+            "WITH pruned AS (
+                 DELETE FROM changes WHERE id IN (
+                     SELECT id FROM changes WHERE at < $1 AND position IS NOT NULL ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)
+                 RETURNING position
+             )
+             UPDATE change_log SET pruned_position = greatest(pruned_position, p.last) FROM (SELECT max(position) AS last FROM pruned) p
+             WHERE p.last IS NOT NULL",
         ] {
             query(delete).bind(before.0).bind(i64::from(limit)).execute(&mut *tx).await?;
         }

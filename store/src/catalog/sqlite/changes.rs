@@ -2,12 +2,15 @@ use async_trait::async_trait;
 use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
 use super::Sqlite;
-use crate::{Change, ChangeKind, ImageId, StoreError, Timestamp, UserId, catalog::Changes};
+use crate::{
+    Change, ChangeKind, ImageId, StoreError, Timestamp, UserId,
+    catalog::{Changes, rows::select_changes},
+};
 
 #[async_trait]
 impl Changes for Sqlite {
     async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<Change>, StoreError> {
-        let changes = query_as("SELECT position, image_id, owner_id, kind, at FROM changes WHERE position > $1 ORDER BY position LIMIT $2");
+        let changes = query_as(concat!(select_changes!(), "WHERE position > $1 ORDER BY position LIMIT $2"));
         Ok(changes.bind(position).bind(limit).fetch_all(&self.readers).await?)
     }
 
@@ -15,6 +18,14 @@ impl Changes for Sqlite {
         // The counter behind AUTOINCREMENT: it stays when the log is pruned.
         let last = query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'changes'");
         Ok(last.fetch_optional(&self.readers).await?.unwrap_or(0))
+    }
+
+    async fn changes_of(&self, owner: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError> {
+        let changes = query_as(concat!(select_changes!(), "WHERE owner_id = $1 AND position > $2 ORDER BY position LIMIT $3"));
+        let changes = changes.bind(owner.0).bind(position).bind(limit).fetch_all(&self.readers).await?;
+        // Asked afterwards: what is still there now was there a moment ago.
+        let pruned: i64 = query_scalar("SELECT pruned_position FROM change_log").fetch_one(&self.readers).await?;
+        Ok((pruned <= position).then_some(changes))
     }
 }
 
@@ -36,14 +47,18 @@ pub(super) async fn append(
     Ok(())
 }
 
-/// Appends that a rendition of each of these images went to another state.
-pub(super) async fn append_rendition_changed(connection: &mut SqliteConnection, images: &[i64], now: Timestamp) -> sqlx::Result<()> {
-    for image in images {
-        query("INSERT INTO changes (image_id, owner_id, kind, at) SELECT id, owner_id, 'rendition_changed', $2 FROM images WHERE id = $1")
-            .bind(image)
-            .bind(now.0)
-            .execute(&mut *connection)
-            .await?;
+/// Appends that each of these renditions went to the state it has now.
+pub(super) async fn append_rendition_changed(connection: &mut SqliteConnection, renditions: &[i64], now: Timestamp) -> sqlx::Result<()> {
+    for rendition in renditions {
+        query(
+            "INSERT INTO changes (image_id, owner_id, kind, at, rendition_id, rendition_format, rendition_state)
+             SELECT i.id, i.owner_id, 'rendition_changed', $2, r.id, r.format, r.state
+             FROM renditions r JOIN images i ON i.id = r.image_id WHERE r.id = $1",
+        )
+        .bind(rendition)
+        .bind(now.0)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }

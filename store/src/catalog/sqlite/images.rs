@@ -82,6 +82,18 @@ impl Images for Sqlite {
         Ok(image(&mut reader, id).await?)
     }
 
+    async fn images(&self, ids: &[ImageId]) -> Result<Vec<Image>, StoreError> {
+        let rows = query_as(concat!(select_images!("images"), "WHERE i.id IN (SELECT CAST(value AS INTEGER) FROM json_each($1))"));
+        let rows = rows.bind(json_array(ids)).fetch_all(&self.readers).await?;
+        Ok(rows::images(rows).into_values().collect())
+    }
+
+    async fn images_after(&self, owner: UserId, after: ImageId, limit: u32) -> Result<Vec<Image>, StoreError> {
+        let rows = query_as(select_images!("(SELECT * FROM images WHERE owner_id = $1 AND id > $2 ORDER BY id LIMIT $3)"));
+        let rows = rows.bind(owner.0).bind(after.0).bind(limit).fetch_all(&self.readers).await?;
+        Ok(rows::images(rows).into_values().collect())
+    }
+
     async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError> {
         let rendition = query_as(concat!(select_renditions!(), "WHERE r.id = $1"));
         Ok(rendition.bind(id.0).fetch_optional(&self.readers).await?)

@@ -21,10 +21,10 @@ use crate::{
 impl Jobs for Sqlite {
     async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {
         let mut tx = self.write().await?;
-        let image: Option<i64> = query_scalar(
+        let moved: Option<i64> = query_scalar(
             "UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $2, worker_id = $3,
                  due_at = NULL, told_at = NULL
-             WHERE id = $1 AND state = 'pending' AND due_at <= $4 RETURNING image_id",
+             WHERE id = $1 AND state = 'pending' AND due_at <= $4 RETURNING id",
         )
         .bind(id.0)
         .bind(now.plus(lease).0)
@@ -32,13 +32,13 @@ impl Jobs for Sqlite {
         .bind(now.0)
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(image) = image else {
+        let Some(moved) = moved else {
             let due_at = query_scalar("SELECT due_at FROM renditions WHERE id = $1 AND state = 'pending'");
             let due_at = due_at.bind(id.0).fetch_optional(&mut *tx).await?;
             return Ok(due_at.map_or(Claim::Nothing, |due_at| Claim::NotBefore(Timestamp(due_at))));
         };
         let job: Job = query_as(concat!(select_job!("renditions"), "WHERE r.id = $1")).bind(id.0).fetch_one(&mut *tx).await?;
-        append_rendition_changed(&mut tx, &[image], now).await?;
+        append_rendition_changed(&mut tx, &[moved], now).await?;
         tx.commit().await?;
         Ok(Claim::Granted(Box::new(job)))
     }
@@ -80,7 +80,7 @@ impl Jobs for Sqlite {
         .bind(picture.first_frame_only)
         .execute(&mut *tx)
         .await?;
-        append_rendition_changed(&mut tx, &[job.image.0], now).await?;
+        append_rendition_changed(&mut tx, &[job.rendition.0], now).await?;
         tx.commit().await?;
         Ok(Commit::Done)
     }
@@ -102,7 +102,7 @@ impl Jobs for Sqlite {
         if failed.rows_affected() == 0 {
             return Ok(Commit::LeaseLost);
         }
-        append_rendition_changed(&mut tx, &[job.image.0], now).await?;
+        append_rendition_changed(&mut tx, &[job.rendition.0], now).await?;
         tx.commit().await?;
         Ok(Commit::Done)
     }
@@ -123,17 +123,17 @@ impl Jobs for Sqlite {
         if released.rows_affected() == 0 {
             return Ok(Commit::LeaseLost);
         }
-        append_rendition_changed(&mut tx, &[job.image.0], now).await?;
+        append_rendition_changed(&mut tx, &[job.rendition.0], now).await?;
         tx.commit().await?;
         Ok(Commit::Done)
     }
 
     async fn retry(&self, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError> {
         let mut tx = self.write().await?;
-        let image: Option<i64> = query_scalar(
+        let moved: Option<i64> = query_scalar(
             "UPDATE renditions SET state = 'pending', attempt = 0, due_at = $2, told_at = $2, finished_at = NULL, failure_reason = NULL,
                  failure_message = NULL
-             WHERE id = $1 AND state = 'failed' RETURNING image_id",
+             WHERE id = $1 AND state = 'failed' RETURNING id",
         )
         .bind(id.0)
         .bind(now.0)
@@ -144,17 +144,17 @@ impl Jobs for Sqlite {
         let Some(rendition) = rendition else {
             return Ok(Retry::Missing);
         };
-        let Some(image) = image else {
+        let Some(moved) = moved else {
             return Ok(Retry::NotFailed(rendition.state));
         };
-        append_rendition_changed(&mut tx, &[image], now).await?;
+        append_rendition_changed(&mut tx, &[moved], now).await?;
         tx.commit().await?;
         Ok(Retry::Pending(rendition))
     }
 
     async fn expire_leases(&self, max_attempts: u32, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
         let mut tx = self.write().await?;
-        let images: Vec<i64> = query_scalar(
+        let expired: Vec<i64> = query_scalar(
             "UPDATE renditions SET lease_until = NULL, worker_id = NULL,
                  state = iif(attempt < $1, 'pending', 'failed'),
                  due_at = iif(attempt < $1, $2, NULL),
@@ -163,16 +163,16 @@ impl Jobs for Sqlite {
                  failure_reason = iif(attempt < $1, NULL, 'ATTEMPTS_EXHAUSTED'),
                  failure_message = iif(attempt < $1, NULL, 'begun ' || attempt || ' times without a result')
              WHERE id IN (SELECT id FROM renditions WHERE state = 'running' AND lease_until < $2 ORDER BY lease_until LIMIT $3)
-             RETURNING image_id",
+             RETURNING id",
         )
         .bind(max_attempts)
         .bind(now.0)
         .bind(limit)
         .fetch_all(&mut *tx)
         .await?;
-        append_rendition_changed(&mut tx, &images, now).await?;
+        append_rendition_changed(&mut tx, &expired, now).await?;
         tx.commit().await?;
-        Ok(images.len() as u64)
+        Ok(expired.len() as u64)
     }
 
     async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError> {

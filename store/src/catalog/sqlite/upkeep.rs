@@ -74,6 +74,8 @@ impl Upkeep for Sqlite {
         let mut tx = self.write().await?;
         for delete in [
             "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+            "UPDATE change_log SET pruned_position = max(pruned_position, coalesce((
+                 SELECT max(position) FROM (SELECT position FROM changes WHERE at < $1 ORDER BY at LIMIT $2)), 0))",
             "DELETE FROM changes WHERE position IN (SELECT position FROM changes WHERE at < $1 ORDER BY at LIMIT $2)",
             "DELETE FROM workers WHERE id IN (SELECT id FROM workers WHERE seen_at < $1 ORDER BY seen_at LIMIT $2)",
             "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",

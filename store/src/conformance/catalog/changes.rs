@@ -4,11 +4,16 @@ use std::{
 };
 
 use super::support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, pending, png, second, user};
-use crate::{Change, ChangeKind, Commit, Failure, FailureReason, Format, ImageId, NewImage, Retry, catalog::Catalog};
+use crate::{
+    Change, ChangeKind, ChangedRendition, Commit, Failure, FailureReason, Format, ImageId, NewImage, RenditionState, Retry,
+    catalog::Catalog,
+};
 
 const ALL: u32 = 1_000_000;
 
 pub(super) async fn every_transition_is_logged(fresh: Fresh) {
+    use RenditionState::{Failed, Pending, Ready, Running};
+
     let catalog = fresh.catalog;
     assert_eq!(catalog.last_position().await.expect("a position"), 0);
     assert_eq!(catalog.changes_after(0, ALL).await.expect("changes"), []);
@@ -35,6 +40,11 @@ pub(super) async fn every_transition_is_logged(fresh: Fresh) {
     expected.push((ChangeKind::Deleted, second(103)));
     assert_eq!(times, expected);
     assert!(changes.iter().all(|change| (change.image, change.owner) == (image.id, owner)));
+    let states = [Running, Pending, Running, Failed, Pending, Running, Pending, Running, Ready];
+    let mut renditions = vec![None];
+    renditions.extend(states.map(|state| Some(ChangedRendition { id, format: Format::Jpeg, state })));
+    renditions.push(None);
+    assert_eq!(changes.iter().map(|change| change.rendition).collect::<Vec<_>>(), renditions);
     assert!(changes[0].position >= 1 && changes.is_sorted_by(|a, b| a.position < b.position));
     assert_eq!(catalog.last_position().await.expect("a position"), changes[10].position);
 
@@ -119,4 +129,38 @@ pub(super) async fn a_follower_sees_every_change_once_and_in_order(fresh: Fresh)
     for follower in followers {
         assert_eq!(follower.await.expect("no panic"), log, "what a follower saw while it was written");
     }
+}
+
+pub(super) async fn an_owners_changes_are_those_of_the_log(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    let (ada, bob) = (user(&*catalog, "ada").await, user(&*catalog, "bob").await);
+    for owner in [ada, bob, ada, bob] {
+        live(&*catalog, owner).await;
+    }
+    let log = catalog.changes_after(0, ALL).await.expect("changes");
+    for owner in [ada, bob] {
+        let own: Vec<_> = log.iter().copied().filter(|change| change.owner == owner).collect();
+        assert_eq!(own.len(), 8);
+        assert_eq!(catalog.changes_of(owner, 0, ALL).await.expect("changes").as_deref(), Some(&own[..]));
+        assert_eq!(catalog.changes_of(owner, own[2].position, 3).await.expect("changes").as_deref(), Some(&own[3..6]));
+        assert_eq!(catalog.changes_of(owner, own[7].position, ALL).await.expect("changes").as_deref(), Some(&[][..]));
+    }
+}
+
+pub(super) async fn changes_after_what_was_pruned_are_not_told(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    let owner = user(&*catalog, "ada").await;
+    for at in 1..=4 {
+        create(&*catalog, NewImage { renditions: Vec::new(), ..png(owner) }, second(at)).await;
+    }
+    let log = catalog.changes_after(0, ALL).await.expect("changes");
+    catalog.prune(second(3), 100).await.expect("pruned");
+    for position in [0, log[0].position] {
+        assert_eq!(catalog.changes_of(owner, position, ALL).await.expect("an answer"), None);
+    }
+    assert_eq!(catalog.changes_of(owner, log[1].position, ALL).await.expect("an answer").as_deref(), Some(&log[2..]));
+    // What others no longer have does not come back when there is nothing left to prune.
+    catalog.prune(second(3), 100).await.expect("pruned");
+    assert_eq!(catalog.changes_of(owner, log[0].position, ALL).await.expect("an answer"), None);
+    assert_eq!(catalog.changes_of(owner, log[3].position, ALL).await.expect("an answer").as_deref(), Some(&[][..]));
 }

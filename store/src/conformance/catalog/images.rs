@@ -54,6 +54,19 @@ pub(super) async fn what_is_not_there_is_none(fresh: Fresh) {
     assert_eq!(catalog.image_by_request(owner, "\0").await.expect("an answer"), None);
 }
 
+pub(super) async fn many_images_are_read_at_once(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    let (ada, bob) = (user(&*catalog, "ada").await, user(&*catalog, "bob").await);
+    let mut made = Vec::new();
+    for owner in [ada, bob, ada] {
+        made.push(create(&*catalog, png(owner), BEGIN).await);
+    }
+    let ids = [made[2].id, ImageId(i64::MAX), made[0].id, made[1].id, made[0].id];
+    assert_eq!(catalog.images(&ids).await.expect("images"), made);
+    assert_eq!(catalog.images(&[ImageId(-1)]).await.expect("images"), []);
+    assert_eq!(catalog.images(&[]).await.expect("images"), []);
+}
+
 pub(super) async fn a_repeated_request_returns_the_first_image_and_writes_nothing(fresh: Fresh) {
     let catalog = fresh.catalog;
     let owner = user(&*catalog, "ada").await;

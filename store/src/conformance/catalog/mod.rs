@@ -6,6 +6,7 @@ mod images;
 mod jobs;
 mod leases;
 mod listing;
+mod publisher;
 pub(crate) mod support;
 mod tokens;
 mod upkeep;
@@ -58,6 +59,7 @@ macro_rules! catalog_suite {
                 an_image_may_have_no_renditions
                 ids_are_never_given_twice
                 what_is_not_there_is_none
+                many_images_are_read_at_once
                 a_repeated_request_returns_the_first_image_and_writes_nothing
                 a_request_id_is_its_owners_own
                 of_concurrent_requests_one_makes_the_image
@@ -65,6 +67,7 @@ macro_rules! catalog_suite {
                 abandoned_calls_leave_nothing_half_done;
             listing:
                 pages_are_complete_and_disjoint
+                a_walk_upwards_meets_every_image_of_its_owner_once
                 filters_show_exactly_what_matches;
             deletion:
                 deletion_dooms_every_blob_until_it_is_forgotten
@@ -92,7 +95,13 @@ macro_rules! catalog_suite {
             changes:
                 every_transition_is_logged
                 what_changes_nothing_is_not_logged
-                a_follower_sees_every_change_once_and_in_order;
+                a_follower_sees_every_change_once_and_in_order
+                an_owners_changes_are_those_of_the_log
+                changes_after_what_was_pruned_are_not_told;
+            publisher:
+                one_holds_the_right_to_publish_at_a_time
+                of_concurrent_holders_one_is_chosen
+                what_is_published_is_noted_by_its_holder_alone;
             upkeep:
                 the_store_id_is_decided_once
                 of_concurrent_store_ids_one_is_decided

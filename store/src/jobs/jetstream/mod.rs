@@ -3,7 +3,10 @@
 //! One work-queue stream with one durable consumer for all workers. Each rendition has a subject of its own, of which the stream keeps one
 //! message: telling of a rendition again replaces the hint that waits, or makes another one of the hint that a lost worker holds.
 
-use std::{collections::HashMap, fmt, time::Duration};
+mod events;
+mod nudges;
+
+use std::{collections::HashMap, fmt, sync::atomic::AtomicBool, time::Duration};
 
 use async_nats::{
     Client, ConnectErrorKind, ConnectOptions, ServerAddr,
@@ -48,6 +51,8 @@ pub struct JetStream {
     servers: String,
     /// The consumer, once the server, the stream and the consumer were looked at. Emptied when one of them turns out to be gone.
     prepared: Mutex<Option<PullConsumer>>,
+    /// Whether the stream of events was looked at.
+    events_prepared: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -55,12 +60,24 @@ struct Settings {
     stream: String,
     /// What every subject begins with.
     subjects: String,
+    /// The subject of nudges.
+    nudges: String,
+    events_stream: String,
+    /// What every subject of an event begins with.
+    events: String,
     ack_wait: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { stream: "TINTYPE_JOBS".into(), subjects: "tintype.jobs.v1".into(), ack_wait: Duration::from_mins(1) }
+        Self {
+            stream: "TINTYPE_JOBS".into(),
+            subjects: "tintype.jobs.v1".into(),
+            nudges: "tintype.nudge.v1".into(),
+            events_stream: "TINTYPE_EVENTS".into(),
+            events: "tintype.events.v1".into(),
+            ack_wait: Duration::from_mins(1),
+        }
     }
 }
 
@@ -82,7 +99,7 @@ impl JetStream {
         let servers = addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ");
         let client = connect(addresses, &servers).await?;
         let context = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client);
-        let queue = Self { context, settings, servers, prepared: Mutex::default() };
+        let queue = Self { context, settings, servers, prepared: Mutex::default(), events_prepared: AtomicBool::default() };
         match queue.prepared().await {
             Err(error) if error.kind() == Kind::Misconfigured => Err(error),
             Err(error) => {
@@ -119,7 +136,7 @@ impl JetStream {
             let message = format!("nats-server {version} at {} is too old, {major}.{minor} or newer is needed", self.servers);
             return Err(StoreError::new(Kind::Misconfigured, message));
         }
-        self.prepare_stream().await?;
+        self.prepare_jobs().await?;
         let config = pull::Config {
             durable_name: Some(Self::CONSUMER.into()),
             description: Some("Tintype's workers".into()),
@@ -138,32 +155,11 @@ impl JetStream {
         Ok(prepared.insert(consumer).clone())
     }
 
-    /// Makes the stream where there is none. One that is there keeps what an operator changed, its bounds and replicas.
-    async fn prepare_stream(&self) -> Result<(), StoreError> {
-        let (name, subjects) = (&self.settings.stream, vec![format!("{}.>", self.settings.subjects)]);
-        match self.context.get_stream(name).await {
-            Ok(stream) => {
-                let config = &stream.cached_info().config;
-                let fits = config.retention == RetentionPolicy::WorkQueue
-                    && config.subjects == subjects
-                    && config.max_messages_per_subject == 1
-                    && !config.discard_new_per_subject;
-                if fits {
-                    return Ok(());
-                }
-                let message = format!("the stream {name} at {} is not the work queue of Tintype; remove or rename it", self.servers);
-                return Err(StoreError::new(Kind::Misconfigured, message));
-            }
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-                GetStreamErrorKind::JetStream(cause) => return Err(self.failed("find the stream", Some(cause.error_code()), error)),
-                _ => return Err(self.failed("find the stream", None, error)),
-            },
-        }
+    async fn prepare_jobs(&self) -> Result<(), StoreError> {
         let config = stream::Config {
-            name: name.clone(),
+            name: self.settings.stream.clone(),
             description: Some("Tintype's renditions to look at".into()),
-            subjects,
+            subjects: vec![format!("{}.>", self.settings.subjects)],
             retention: RetentionPolicy::WorkQueue,
             storage: StorageType::File,
             discard: DiscardPolicy::New,
@@ -173,6 +169,35 @@ impl JetStream {
             metadata: HashMap::from([("made-by".into(), concat!("tintype ", env!("CARGO_PKG_VERSION")).into())]),
             ..Default::default()
         };
+        let fits = |found: &stream::Config| {
+            found.retention == RetentionPolicy::WorkQueue
+                && found.subjects == config.subjects
+                && found.max_messages_per_subject == 1
+                && !found.discard_new_per_subject
+        };
+        self.prepare_stream(&config, fits, "work queue").await
+    }
+
+    /// Makes the stream where there is none. One that is there and `fits` keeps what an operator changed, its bounds and replicas.
+    async fn prepare_stream(
+        &self,
+        config: &stream::Config,
+        fits: impl Fn(&stream::Config) -> bool + Send,
+        what: &str,
+    ) -> Result<(), StoreError> {
+        let name = &config.name;
+        match self.context.get_stream(name).await {
+            Ok(stream) if fits(&stream.cached_info().config) => return Ok(()),
+            Ok(_) => {
+                let message = format!("the stream {name} at {} is not the {what} of Tintype; remove or rename it", self.servers);
+                return Err(StoreError::new(Kind::Misconfigured, message));
+            }
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+                GetStreamErrorKind::JetStream(cause) => return Err(self.failed("find the stream", Some(cause.error_code()), error)),
+                _ => return Err(self.failed("find the stream", None, error)),
+            },
+        }
         self.context.create_stream(config).await.map(drop).map_err(|error| {
             let code = if let CreateStreamErrorKind::JetStream(error) = error.kind() { Some(error.error_code()) } else { None };
             self.failed("make the stream", code, error)
@@ -224,12 +249,14 @@ impl JetStream {
             }
             sent => sent,
         };
-        sent.map_err(|error| {
-            let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<jetstream::Error>());
-            // Any code will do that is not the lack of JetStream, which was there a moment ago.
-            let code = cause.map_or(ErrorCode::CLUSTER_NOT_AVAILABLE, jetstream::Error::error_code);
-            self.failed("publish", Some(code), error)
-        })
+        sent.map_err(|error| self.publish_failed(error))
+    }
+
+    fn publish_failed(&self, error: PublishError) -> StoreError {
+        let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<jetstream::Error>());
+        // Any code will do that is not the lack of JetStream, which was there a moment ago.
+        let code = cause.map_or(ErrorCode::CLUSTER_NOT_AVAILABLE, jetstream::Error::error_code);
+        self.failed("publish", Some(code), error)
     }
 
     /// What one request of the consumer gives. Hints in hand when it fails are returned.

@@ -6,7 +6,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::random_hex;
+use crate::{
+    events::{EventMessage, EventStream},
+    random_hex,
+};
 
 #[expect(clippy::disallowed_methods, reason = "where the tests' own services are is told by scripts/test")]
 fn url() -> String {
@@ -16,7 +19,14 @@ fn url() -> String {
 /// Names of a test's own.
 fn settings() -> Settings {
     let name = random_hex();
-    Settings { stream: format!("TEST_{name}"), subjects: format!("test.{name}"), ack_wait: Duration::from_secs(1) }
+    Settings {
+        stream: format!("TEST_{name}"),
+        subjects: format!("test.{name}"),
+        nudges: format!("nudge.{name}"),
+        events_stream: format!("EVENTS_{name}"),
+        events: format!("events.{name}"),
+        ack_wait: Duration::from_secs(1),
+    }
 }
 
 /// Removes the stream at the end of the test, whose runtime has no time for it any more.
@@ -257,4 +267,34 @@ async fn fake_server(version: &str, jetstream: bool) -> String {
         }
     });
     format!("nats://127.0.0.1:{port}")
+}
+
+fn event(position: i64, payload: &'static str) -> EventMessage {
+    EventMessage { position, topic: "image.created", payload: bytes::Bytes::from_static(payload.as_bytes()) }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_is_kept_once() {
+    let (queue, _cleanup) = queue().await;
+    let _events = Cleanup(queue.settings.events_stream.clone());
+    queue.publish_events(&[event(7, "seven"), event(9, "nine")]).await.expect("events can be published");
+    queue.publish_events(&[event(9, "nine"), event(10, "ten")]).await.expect("events can be published");
+    let stream = queue.context.get_stream(&queue.settings.events_stream).await.expect("the stream is there");
+    assert_eq!(stream.cached_info().state.messages, 3);
+    for (sequence, position, payload) in [(1, "7", "seven"), (2, "9", "nine"), (3, "10", "ten")] {
+        let message = stream.get_raw_message(sequence).await.expect("the message is there");
+        assert_eq!(message.subject.as_str(), format!("{}.image.created", queue.settings.events));
+        assert_eq!(message.headers.get("Nats-Msg-Id").map(async_nats::HeaderValue::as_str), Some(position));
+        assert_eq!(message.payload, payload);
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_that_vanished_is_made_again() {
+    let (queue, _cleanup) = queue().await;
+    let _events = Cleanup(queue.settings.events_stream.clone());
+    queue.publish_events(&[event(1, "one")]).await.expect("events can be published");
+    queue.context.delete_stream(&queue.settings.events_stream).await.expect("the stream is there");
+    queue.publish_events(&[event(2, "two")]).await.expect_err("nobody keeps it");
+    queue.publish_events(&[event(2, "two")]).await.expect("events can be published");
 }
