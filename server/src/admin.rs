@@ -55,7 +55,12 @@ pub(crate) async fn admit(config: &Config, catalog: &dyn Catalog, passwords: &Pa
 /// catalog in a file must be nobody else's meanwhile.
 pub(crate) async fn reset(config: &Config) -> anyhow::Result<()> {
     let stores = config.stores.config()?;
-    let in_file = matches!(stores.catalog, CatalogUrl::Sqlite(_));
+    let in_file = match &stores.catalog {
+        // Opening it would make one, and whoever mistyped a folder would wonder why the password does not work.
+        CatalogUrl::Sqlite(path) if !stores.data.join(path).exists() => bail!("there is no catalog {}", stores.data.join(path).display()),
+        CatalogUrl::Sqlite(_) => true,
+        CatalogUrl::Postgres(_) => false,
+    };
     // A server migrates a catalog that is shared: it may be an older one that is running.
     let opener = if in_file { Opener::Server } else { Opener::Worker };
     let (catalog, _lock) = Stores::open_catalog(&stores, opener).await.map_err(|error| {

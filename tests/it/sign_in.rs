@@ -108,6 +108,10 @@ async fn with_a_catalog_in_a_file_the_server_must_be_stopped_for_a_reset() {
     assert!(advice.contains("is in use by another process"), "{advice}");
     assert!(!reset.ended().await.success());
 
+    let mut elsewhere = tintype.run_server(&["reset-admin", "--data", "no/such/folder"]);
+    elsewhere.line(|line| line.contains("there is no catalog").then_some(())).await;
+    assert!(!elsewhere.ended().await.success());
+
     assert!(tintype.stop_server().await.success());
     tintype.set("TINTYPE_ADMIN_PASSWORD", "chosen by hand");
     let mut reset = tintype.run_server(&["reset-admin"]);
