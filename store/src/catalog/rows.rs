@@ -5,8 +5,8 @@ use std::error::Error;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    BlobKey, Change, ChangeKind, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job, LeaseToken, Output,
-    Picture, Rendition, RenditionId, RenditionState, Role, SignedIn, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
+    BlobKey, Change, ChangeKind, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job, LeaseToken, OpenWrite,
+    Output, Picture, Rendition, RenditionId, RenditionState, Role, SignedIn, StoredBlob, Timestamp, TokenId, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -211,6 +211,8 @@ from_row!(Change, |row| Change {
     },
     at: Timestamp(row.try_get("at")?),
 });
+
+from_row!(OpenWrite, |row| OpenWrite { key: BlobKey(row.try_get("key")?), multipart_id: row.try_get("multipart_id")? });
 
 from_row!(Worker, |row| Worker {
     id: row.try_get("id")?,

@@ -6,6 +6,7 @@ mod jobs;
 mod schema;
 mod upkeep;
 mod users;
+mod writes;
 
 use std::{str::FromStr, time::Duration};
 

@@ -9,7 +9,10 @@ use sqlx::{
 use crate::{Kind, StoreError};
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (4, "writes", include_str!("../../../migrations/sqlite/0004_writes.sql")),
+];
 
 /// The version this program works with.
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
