@@ -10,4 +10,5 @@ mod memory;
 mod outages;
 mod refusals;
 mod restarts;
+mod s3;
 mod tools;
