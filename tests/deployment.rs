@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tintype_store::{
     NewUser, Role, Timestamp,
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
+    open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig, Stores},
     random_hex,
 };
 use tokio::{
@@ -17,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Client, Gate, Program, required, sign_in};
+use crate::{Bucket, Client, Gate, Program, required, sign_in};
 
 /// The documented development password of the user `admin`.
 pub const ADMIN_PASSWORD: &str = "Admin555";
@@ -149,8 +150,9 @@ impl Tintype {
 
     /// Starts one more worker process.
     pub fn start_worker(&mut self) {
-        let names = ["TINTYPE_DATA", "TINTYPE_CATALOG", "TINTYPE_BLOBS", "TINTYPE_JOBS", "TINTYPE_LOG"];
-        let environment = self.environment.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        let names = ["TINTYPE_DATA", "TINTYPE_CATALOG", "TINTYPE_BLOBS", "TINTYPE_JOBS", "TINTYPE_LOG", "TINTYPE_S3_ENDPOINT"];
+        let is_its_own = |name: &str| names.contains(&name) || name.starts_with("AWS_");
+        let environment = self.environment.iter().filter(|(name, _)| is_its_own(name));
         self.workers.push(Program::own("tintype-worker", &["--slots", "1"], environment.map(|(name, value)| (name, value))));
     }
 
@@ -240,6 +242,18 @@ impl Tintype {
             Some(cluster) => Arc::new(Postgres::connect(&cluster.catalog_url, false).await.expect("the database answers")),
             None => Arc::new(Sqlite::open(&self.data.path().join("catalog.db")).await.expect("the file can be opened")),
         }
+    }
+
+    /// The stores of a cluster themselves, beside the server, with the blobs in this bucket.
+    pub async fn stores(&self, bucket: &Bucket) -> Stores {
+        let cluster = self.cluster.as_ref().expect("only a cluster's stores can be opened twice");
+        let config = StoreConfig {
+            data: self.data.path().to_owned(),
+            catalog: CatalogUrl::Postgres(cluster.catalog_url.clone()),
+            blobs: BlobsUrl::S3(bucket.config()),
+            jobs: JobsUrl::Nats(format!("nats://127.0.0.1:{}", cluster.nats_port)),
+        };
+        Stores::open(&config, Opener::Worker).await.expect("the stores are ready")
     }
 
     /// The way of servers and workers to the catalog of a cluster.

@@ -1,8 +1,10 @@
-//! The harness of the end-to-end tests: real servers and workers as processes, a real PostgreSQL, a real NATS server, real pictures.
+//! The harness of the end-to-end tests: real servers and workers as processes, a real PostgreSQL, a real NATS server, a real
+//! bucket, real pictures.
 //!
 //! Nothing here sleeps: what a program says on its output, and calls that answer when something is so, tell when to go on.
 #![warn(missing_docs)]
 
+mod bucket;
 mod client;
 mod deployment;
 mod gate;
@@ -11,6 +13,7 @@ mod program;
 mod settings;
 mod watcher;
 
+pub use bucket::Bucket;
 pub use client::{Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};
 pub use gate::Gate;

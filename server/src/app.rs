@@ -7,6 +7,7 @@ use tintype_process::Shutdown;
 use tintype_store::{
     Timestamp,
     open::{JobsUrl, Opener, Stores},
+    orphans::OrphanSweeper,
     sweep::{SweepConfig, SweepReport, sweep},
 };
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
@@ -118,11 +119,15 @@ fn start_sweeper(core: &SharedCore, local_jobs: bool) {
     let first = if local_jobs { SweepConfig { resend_after: Duration::ZERO, ..config.clone() } } else { config.clone() };
     let (stores, shutdown) = (core.stores.clone(), core.shutdown.clone());
     core.shutdown.spawn(async move {
+        let mut orphans = OrphanSweeper::default();
         for config in iter::once(&first).chain(iter::repeat(&config)) {
             match sweep(&stores, config, Timestamp::now()).await {
                 Ok(report) if report != SweepReport::default() => tracing::info!(?report, "swept"),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = %Chain(&error), "a sweep was not complete"),
+            }
+            if let Err(error) = orphans.step(&stores, Timestamp::now()).await {
+                tracing::warn!(error = %Chain(&error), "blobs without a row could not be looked for");
             }
             tokio::select! {
                 () = sleep(config.interval) => {}

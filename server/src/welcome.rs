@@ -84,5 +84,6 @@ fn catalog(stores: &StoreConfig) -> String {
 fn blobs(stores: &StoreConfig) -> String {
     match &stores.blobs {
         BlobsUrl::Folder(path) => format!("file:{}", stores.data.join(path).display()),
+        BlobsUrl::S3(place) => format!("s3://{}/{}", place.bucket, place.prefix),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{ArgAction, Args, builder::FalseyValueParser};
 
 use crate::{
     ConversionLimits, ImageLimits, Kind, StoreError,
+    blobs::s3::S3Config,
     open::{BlobsUrl, JobsUrl, StoreConfig},
 };
 
@@ -28,7 +29,7 @@ pub struct StoreArgs {
     #[arg(long, env = "TINTYPE_CATALOG_FILE", value_name = "FILE", conflicts_with = "catalog", global = true)]
     catalog_file: Option<PathBuf>,
 
-    /// Image bytes: `file:PATH` (within the data folder, or absolute).
+    /// Image bytes: `file:PATH` (within the data folder, or absolute) or `s3://BUCKET/PREFIX`.
     #[arg(long, env = "TINTYPE_BLOBS", default_value = "file:blobs", value_name = "URL", global = true)]
     blobs: BlobsUrl,
 
@@ -39,6 +40,9 @@ pub struct StoreArgs {
     /// File that holds the URL of the queue, where that is a secret.
     #[arg(long, env = "TINTYPE_JOBS_FILE", value_name = "FILE", conflicts_with = "jobs", global = true)]
     jobs_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    s3: S3Args,
 }
 
 impl StoreArgs {
@@ -49,7 +53,7 @@ impl StoreArgs {
         Ok(StoreConfig {
             data: self.data.clone(),
             catalog: catalog.parse().map_err(|error: String| StoreError::new(Kind::Misconfigured, error))?,
-            blobs: self.blobs.clone(),
+            blobs: self.s3.applied_to(self.blobs.clone()),
             jobs: jobs.parse::<JobsUrl>().map_err(|error: String| StoreError::new(Kind::Misconfigured, error))?,
         })
     }
@@ -108,5 +112,38 @@ impl LimitArgs {
             memory_bytes: self.conversion_bytes,
             max_attempts: self.max_attempts,
         }
+    }
+}
+
+/// How to reach a bucket. Credentials are no settings of ours: they come from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a web identity, a
+/// container or the machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "S3")]
+struct S3Args {
+    /// URL of the S3 server, when it is not Amazon's. Default: `AWS_ENDPOINT_URL`. Credentials come from `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`, or from the role of the container or the machine.
+    #[arg(long = "s3-endpoint", env = "TINTYPE_S3_ENDPOINT", value_name = "URL")]
+    endpoint: Option<String>,
+    /// Region of the bucket. Default: `AWS_REGION`, else `us-east-1`.
+    #[arg(long = "s3-region", env = "TINTYPE_S3_REGION", value_name = "NAME")]
+    region: Option<String>,
+    /// Whether the bucket is named in the path of a URL; `false`: in the name of the host.
+    #[arg(long = "s3-path-style", env = "TINTYPE_S3_PATH_STYLE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    path_style: bool,
+    /// Allows an `http://` endpoint on another machine, over which image bytes go in plaintext.
+    #[arg(long = "s3-allow-http", env = "TINTYPE_S3_ALLOW_HTTP", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    allow_http: bool,
+}
+
+impl S3Args {
+    fn applied_to(&self, blobs: BlobsUrl) -> BlobsUrl {
+        let BlobsUrl::S3(config) = blobs else { return blobs };
+        BlobsUrl::S3(S3Config {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            allow_http: self.allow_http,
+            ..config
+        })
     }
 }

@@ -15,6 +15,7 @@ pub mod header;
 pub mod jobs;
 mod model;
 pub mod open;
+pub mod orphans;
 pub mod sweep;
 
 pub use error::{Kind, StoreError};

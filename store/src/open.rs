@@ -14,7 +14,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Kind, StoreError, StoreId,
-    blobs::{Blobs, folder::Folder},
+    blobs::{
+        Blobs,
+        folder::Folder,
+        s3::{S3, S3Config},
+    },
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
     events::EventStream,
     jobs::{JobQueue, Nudges, jetstream::JetStream, local::Local},
@@ -36,11 +40,13 @@ pub enum CatalogUrl {
     Postgres(String),
 }
 
-/// `file:PATH` (relative to the data folder).
+/// `file:PATH` (relative to the data folder) or `s3://…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobsUrl {
     /// A local or shared folder.
     Folder(PathBuf),
+    /// A bucket.
+    S3(S3Config),
 }
 
 /// `local:` or `nats://…`.
@@ -70,7 +76,13 @@ impl FromStr for BlobsUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        path_of(text, "file:").map(Self::Folder).ok_or_else(|| unknown("blob store", text, "file:PATH"))
+        if let Some(path) = path_of(text, "file:") {
+            return Ok(Self::Folder(path));
+        }
+        match scheme(text) {
+            Some("s3") => text.parse().map(Self::S3),
+            _ => Err(unknown("blob store", text, "file:PATH and s3://BUCKET/PREFIX")),
+        }
     }
 }
 
@@ -193,13 +205,14 @@ impl Stores {
     pub async fn open(config: &StoreConfig, opener: Opener) -> Result<Self, StoreError> {
         config.check(opener)?;
         let (catalog, lock) = Self::open_catalog(config, opener).await?;
-        let BlobsUrl::Folder(path) = &config.blobs;
-        let path = config.data.join(path);
-        let blobs: Arc<dyn Blobs> = Arc::new(Folder::open(&path).await?);
+        let patience = if opener == Opener::Worker { WORKER_PATIENCE } else { Duration::ZERO };
+        let blobs: Arc<dyn Blobs> = match &config.blobs {
+            BlobsUrl::Folder(path) => Arc::new(Folder::open(&config.data.join(path)).await?),
+            BlobsUrl::S3(bucket) => Arc::new(patiently(patience, || S3::open(bucket, catalog.clone())).await?),
+        };
         if opener == Opener::Server && blobs.store_id().await?.is_none() {
             blobs.set_store_id(&StoreId(random_hex())).await?;
         }
-        let patience = if opener == Opener::Worker { WORKER_PATIENCE } else { Duration::ZERO };
         patiently(patience, || check_same_store(&*catalog, &*blobs)).await?;
         let exclusive = lock.is_some();
         let lock = lock.map(Arc::new);
@@ -242,7 +255,10 @@ impl Stores {
 /// because nothing is mounted there never passes for the one that the catalog knows.
 async fn check_same_store(catalog: &dyn Catalog, blobs: &dyn Blobs) -> Result<(), StoreError> {
     let Some(of_blobs) = blobs.store_id().await? else {
-        return Err(StoreError::new(Kind::Unavailable, "no server has named the blob store yet; is its folder mounted"));
+        return Err(StoreError::new(
+            Kind::Unavailable,
+            "no server has named the blob store yet; is it the right one, and if it is a folder, is it mounted",
+        ));
     };
     let of_catalog = catalog.store_id(Some(&of_blobs)).await?;
     if of_catalog == of_blobs {
@@ -318,6 +334,7 @@ mod tests {
         assert_eq!("postgresql://h/d".parse(), Ok(CatalogUrl::Postgres("postgresql://h/d".into())));
         assert_eq!("file:blobs".parse(), Ok(BlobsUrl::Folder("blobs".into())));
         assert_eq!("file:/mnt/blobs".parse(), Ok(BlobsUrl::Folder("/mnt/blobs".into())));
+        assert_eq!("s3://bucket/a/b".parse(), "s3://bucket/a/b".parse().map(BlobsUrl::S3));
         assert_eq!("local:".parse(), Ok(JobsUrl::Local));
         assert_eq!("nats://a:1,nats://b:2".parse(), Ok(JobsUrl::Nats("nats://a:1,nats://b:2".into())));
     }

@@ -13,6 +13,7 @@ mod outages;
 mod quota;
 mod refusals;
 mod restarts;
+mod s3;
 mod sign_in;
 mod tokens;
 mod tools;

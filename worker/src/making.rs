@@ -16,7 +16,7 @@ use crate::{
     job::{JobError, Workplace},
 };
 
-/// A result whose bytes are on stable storage and under no name yet. Dropped, it is gone.
+/// A result that is written, as far as its store can before it has a name. Dropped, it is gone.
 pub(crate) struct Made {
     pub(crate) key: BlobKey,
     pub(crate) sink: BlobSink,

@@ -10,13 +10,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{TryStreamExt, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use tempfile::TempDir;
 use tintype_process::Shutdown;
 use tintype_store::{
-    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, NewImage, NewUser, Rendition, RenditionState, Role, StoreError,
-    StoreId, StoredBlob, Timestamp,
+    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, ListedBlob, NewImage, NewUser, Rendition, RenditionState, Role,
+    StoreError, StoreId, StoredBlob, Timestamp,
     blobs::{BlobSink, BlobWriter, Blobs, read_checked},
     header::read_header,
     open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig, Stores},
@@ -347,6 +347,10 @@ impl Blobs for Away {
 
     async fn delete(&self, _: &BlobKey) -> Result<(), StoreError> {
         Err(Self::error())
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>> {
+        stream::iter([Err(Self::error())]).boxed()
     }
 
     async fn store_id(&self) -> Result<Option<StoreId>, StoreError> {

@@ -1,5 +1,7 @@
 //! One file of an upload: checked while its bytes stream past, never gathered in memory, visible only when all of it is durable.
 
+use std::mem;
+
 use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
 use tintype_proto::v1::{ErrorReason, UploadStart};
@@ -98,9 +100,9 @@ impl Incoming {
         let Some(sink) = self.sink.as_mut().filter(|_| self.received_bytes - self.persisted_bytes >= PROGRESS_BYTES) else {
             return Ok(None);
         };
-        sink.persist().await?;
-        self.persisted_bytes = self.received_bytes;
-        Ok(Some(self.persisted_bytes))
+        let persisted = sink.persist().await?;
+        // A store that makes durable in larger steps is asked again with the next bytes.
+        Ok((persisted > mem::replace(&mut self.persisted_bytes, persisted)).then_some(persisted))
     }
 
     /// Makes the image durable and visible.
@@ -134,7 +136,7 @@ impl Incoming {
         }
         self.head.extend_from_slice(&data);
         if let Some(format) = self.scanner.format() {
-            let head = std::mem::take(&mut self.head);
+            let head = mem::take(&mut self.head);
             self.sink = Some(open_sink(&self.core, self.owner, format, head).await?);
         }
         Ok(())

@@ -1,10 +1,12 @@
-//! The port to the bytes: immutable once they have a name. Adapter: [`Folder`](folder::Folder).
+//! The port to the bytes: immutable once they have a name. Adapters: [`Folder`](folder::Folder), [`S3`](s3::S3).
 //!
 //! Callers use the two halves that keep the promises: [`BlobSink`] writes and measures, [`read_checked`] reads and compares.
 
 mod checksum;
 pub mod folder;
+mod keys;
 mod read;
+pub mod s3;
 mod sink;
 
 use std::{fmt::Debug, ops::Range};
@@ -13,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::{BlobKey, StoreError, StoreId, Timestamp};
+use crate::{BlobKey, ListedBlob, StoreError, StoreId, Timestamp};
 
 pub use checksum::ContentHasher;
 pub use read::read_checked;
@@ -29,11 +31,14 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     async fn create(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, StoreError>;
 
     /// Streams the bytes of `range` in pieces that begin and end at multiples of [`CHECKSUM_BLOCK_BYTES`] or at the ends of the range.
-    /// Nothing is read before it is polled, and one piece at a time. `Kind::Corrupt` when the blob is missing or shorter than the range.
+    /// One piece is held at a time, and what nobody polls is not read. `Kind::Corrupt` when the blob is missing or shorter than the range.
     async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError>;
 
     /// Removes a blob; also fine when there is none.
     async fn delete(&self, key: &BlobKey) -> Result<(), StoreError>;
+
+    /// Streams what is published, in no order and in constant memory. What comes or goes meanwhile may be in it or not.
+    fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>>;
 
     /// The id written by [`set_store_id`](Self::set_store_id); `None` in a new store.
     async fn store_id(&self) -> Result<Option<StoreId>, StoreError>;
@@ -41,10 +46,11 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     /// Names the store, durably. Of several at once one wins; ask for the result with [`store_id`](Self::store_id).
     async fn set_store_id(&self, id: &StoreId) -> Result<(), StoreError>;
 
-    /// Removes what writers left behind that were last written to before `before` and never published. Returns how many.
+    /// Removes what writers left behind that were last written to before `before` and never published; a store that cannot tell counts from
+    /// when they began. Bounded: what is left over is taken by the next call. Returns how many.
     async fn sweep_unpublished(&self, before: Timestamp) -> Result<u64, StoreError>;
 
-    /// Answers when blobs can be read and written.
+    /// Answers when blobs can be read and, where trying costs nothing, written.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
@@ -54,8 +60,9 @@ pub trait BlobWriter: Send + Sync {
     /// Appends.
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
 
-    /// Returns when all that was written is on stable storage.
-    async fn persist(&mut self) -> Result<(), StoreError>;
+    /// Makes durable what can be before the end of the blob is known: in a folder all that was written, on S3 whole parts. Returns how many
+    /// bytes, from the first on, are on stable storage.
+    async fn persist(&mut self) -> Result<u64, StoreError>;
 
     /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders.
     async fn publish(self: Box<Self>) -> Result<(), StoreError>;

@@ -41,8 +41,9 @@ impl BlobSink {
         self.hasher.clone().finish().sha256
     }
 
-    /// Returns when all bytes that came are on stable storage.
-    pub async fn persist(&mut self) -> Result<(), StoreError> {
+    /// Makes durable what can be by now. Returns how many bytes, from the first on, are on stable storage: all that came in a folder, a part or
+    /// two less on S3.
+    pub async fn persist(&mut self) -> Result<u64, StoreError> {
         self.flush().await?;
         self.writer.persist().await
     }
@@ -90,8 +91,8 @@ mod tests {
             Ok(())
         }
 
-        async fn persist(&mut self) -> Result<(), StoreError> {
-            Ok(())
+        async fn persist(&mut self) -> Result<u64, StoreError> {
+            Ok(0)
         }
 
         async fn publish(self: Box<Self>) -> Result<(), StoreError> {

@@ -12,8 +12,9 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, NewImage, NewToken, NewUser, Picture, Rendition,
-    RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, User, UserChange, UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, NewImage, NewToken, NewUser, OpenWrite, Picture,
+    Rendition, RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, User, UserChange, UserId,
+    UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -196,5 +197,21 @@ pub trait Upkeep {
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError>;
 }
 
+/// What may be in the blob store without a row of its own.
+#[async_trait]
+pub trait Writes: Debug + Send + Sync {
+    /// Records a write that leaves something in the blob store from now on, begun at `now`; once more for the same key replaces it.
+    async fn note_write(&self, write: &OpenWrite, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Drops the record of a write of which nothing is left to remove; also fine when there is none.
+    async fn forget_write(&self, key: &BlobKey) -> Result<(), StoreError>;
+
+    /// Up to `limit` recorded writes that were begun before `before`, the oldest first.
+    async fn stale_writes(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenWrite>, StoreError>;
+
+    /// Those of `keys` of which the catalog knows nothing: no image or rendition refers to them, and they are not doomed either.
+    async fn unrecorded(&self, keys: &[BlobKey]) -> Result<Vec<BlobKey>, StoreError>;
+}
+
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
-pub trait Catalog: Users + Images + Jobs + Changes + Publisher + Upkeep + Debug + Send + Sync + 'static {}
+pub trait Catalog: Users + Images + Jobs + Changes + Publisher + Upkeep + Writes + Debug + Send + Sync + 'static {}

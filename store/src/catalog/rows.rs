@@ -6,8 +6,8 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
     BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job,
-    LeaseToken, Output, Picture, Rendition, RenditionId, RenditionState, Role, Scope, SignedIn, StoredBlob, Timestamp, Token, TokenId,
-    User, UserId, Worker,
+    LeaseToken, OpenWrite, Output, Picture, Rendition, RenditionId, RenditionState, Role, Scope, SignedIn, StoredBlob, Timestamp, Token,
+    TokenId, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -243,6 +243,8 @@ from_row!(Change, |row| Change {
     },
     at: Timestamp(row.try_get("at")?),
 });
+
+from_row!(OpenWrite, |row| OpenWrite { key: BlobKey(row.try_get("key")?), multipart_id: row.try_get("multipart_id")? });
 
 from_row!(Worker, |row| Worker {
     id: row.try_get("id")?,

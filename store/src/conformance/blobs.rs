@@ -14,6 +14,8 @@ use crate::{
 
 const BLOCK: u64 = CHECKSUM_BLOCK_BYTES as u64;
 const END_OF_TIME: Timestamp = Timestamp(i64::MAX);
+/// So many that every store has put something down before it knows the end.
+const MANY_BYTES: usize = (20 << 20) + 77;
 
 /// What can happen to stored bytes behind the store's back.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,8 @@ macro_rules! blobs_suite {
             keys_that_lead_elsewhere_are_refused
             the_store_is_named_once
             it_answers_pings
+            more_than_a_part_is_one_blob
+            what_is_published_is_listed
         );
     };
     (@ $name:ident, $fixture:expr, $($case:ident)*) => {
@@ -162,17 +166,18 @@ pub async fn bytes_in_pieces_of_any_size_are_the_same_blob(fixture: &dyn Fixture
 }
 
 pub async fn a_dropped_writer_leaves_nothing(fixture: &dyn Fixture) {
-    let mut sink = BlobSink::create(fixture.blobs(), fresh_key()).await.expect("a blob can be begun");
-    sink.write(some_bytes(CHECKSUM_BLOCK_BYTES)).await.expect("bytes can be written");
-    sink.persist().await.expect("bytes can be made durable");
-    drop(sink);
+    for size in [CHECKSUM_BLOCK_BYTES, MANY_BYTES] {
+        let mut sink = BlobSink::create(fixture.blobs(), fresh_key()).await.expect("a blob can be begun");
+        sink.write(some_bytes(size)).await.expect("bytes can be written");
+        sink.persist().await.expect("bytes can be made durable");
+    }
     assert_eq!(fixture.blobs().sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 0);
 }
 
 pub async fn unpublished_bytes_are_swept_by_age(fixture: &dyn Fixture) {
     let published = stored(fixture, &some_bytes(100)).await;
     let mut sink = BlobSink::create(fixture.blobs(), fresh_key()).await.expect("a blob can be begun");
-    sink.write(some_bytes(CHECKSUM_BLOCK_BYTES)).await.expect("bytes can be written");
+    sink.write(some_bytes(MANY_BYTES)).await.expect("bytes can be written");
     assert_eq!(fixture.blobs().sweep_unpublished(Timestamp(0)).await.expect("sweeping works"), 0);
     assert_eq!(fixture.blobs().sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 1);
     sink.publish().await.expect_err("its bytes were swept");
@@ -283,4 +288,53 @@ pub async fn it_answers_pings(fixture: &dyn Fixture) {
     fixture.blobs().store_id().await.expect("it answers");
     fixture.blobs().ping().await.expect("a named store answers");
     assert_eq!(fixture.blobs().sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 0, "a ping leaves nothing behind");
+}
+
+pub async fn more_than_a_part_is_one_blob(fixture: &dyn Fixture) {
+    let bytes = some_bytes(MANY_BYTES);
+    let mut sink = BlobSink::create(fixture.blobs(), fresh_key()).await.expect("a blob can be begun");
+    let (mut written, mut durable) = (0, 0);
+    for piece in bytes.chunks(1 << 20) {
+        sink.write(Bytes::copy_from_slice(piece)).await.expect("bytes can be written");
+        written += piece.len() as u64;
+        let now = sink.persist().await.expect("bytes can be made durable");
+        assert!(durable <= now && now <= written, "{now} of {written} bytes, after {durable}");
+        durable = now;
+    }
+    assert!(durable > 0, "something is durable before the end");
+    let blob = sink.publish().await.expect("a blob can be published");
+    assert_eq!(blob.digest.size_bytes, bytes.len() as u64);
+    assert!(read(fixture.blobs(), &blob, 0..u64::MAX).await.expect("it can be read") == bytes, "bytes differ");
+    let part = 8 << 20;
+    for range in [part - 1..part + 1, part..2 * part, 2 * part - 7..bytes.len() as u64] {
+        let given = read(fixture.blobs(), &blob, range.clone()).await.expect("it can be read");
+        assert!(given == bytes[range.start as usize..range.end as usize], "bytes {range:?} differ");
+    }
+    assert_eq!(fixture.blobs().sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 0, "nothing is left of the way it came");
+}
+
+pub async fn what_is_published_is_listed(fixture: &dyn Fixture) {
+    let blobs = fixture.blobs();
+    blobs.set_store_id(&StoreId(crate::random_hex())).await.expect("it can be named");
+    assert_eq!(blobs.list().try_collect::<Vec<_>>().await.expect("an empty store can be listed"), []);
+    let mut keys = Vec::new();
+    for user in [1, 10, 2, 1] {
+        let sink = BlobSink::create(blobs, BlobKey::rendition(UserId(user), Format::Jpeg)).await.expect("a blob can be begun");
+        keys.push(sink.publish().await.expect("a blob can be published").key);
+    }
+    let mut unfinished = BlobSink::create(blobs, fresh_key()).await.expect("a blob can be begun");
+    unfinished.write(some_bytes(MANY_BYTES)).await.expect("bytes can be written");
+    let gone = keys.pop().expect("there are several");
+    blobs.delete(&gone).await.expect("a blob can be deleted");
+
+    let mut listed = blobs.list().try_collect::<Vec<_>>().await.expect("a store can be listed");
+    listed.sort_by(|a, b| a.key.0.cmp(&b.key.0));
+    keys.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(listed.iter().map(|blob| blob.key.clone()).collect::<Vec<_>>(), keys);
+    let now = Timestamp::now();
+    let minute = std::time::Duration::from_mins(1);
+    for blob in &listed {
+        // Its clock may be another one, and may tick in seconds.
+        assert!(now.minus(minute) < blob.written_at && blob.written_at < now.plus(minute), "{blob:?} at {now:?}");
+    }
 }

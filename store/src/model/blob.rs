@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Format, UserId};
+use super::{Format, Timestamp, UserId};
 
 /// Where a blob's bytes are: `user_<user id>/<32 random hexadecimal digits>/<file>`. Every write goes to a fresh key, no key is written twice.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,4 +54,22 @@ pub struct StoredBlob {
     pub key: BlobKey,
     /// What it holds.
     pub digest: ContentDigest,
+}
+
+/// A write to the blob store that has left something there and is not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWrite {
+    /// Where the blob is going to be.
+    pub key: BlobKey,
+    /// What the store calls the multipart upload.
+    pub multipart_id: String,
+}
+
+/// A blob as the blob store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedBlob {
+    /// Where it is.
+    pub key: BlobKey,
+    /// When it was written, by the store's clock; some stores tell when the write began.
+    pub written_at: Timestamp,
 }

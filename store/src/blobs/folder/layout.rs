@@ -4,7 +4,10 @@ use std::{
 };
 
 use super::io_error;
-use crate::{BlobKey, Kind, StoreError, StoreId};
+use crate::{
+    BlobKey, StoreError, StoreId,
+    blobs::keys::{KeyParts, parse_store_id},
+};
 
 /// Where everything is under the root.
 #[derive(Debug, Clone)]
@@ -39,23 +42,17 @@ impl Layout {
 
     /// Only what a key can look like becomes a path: nothing leaves the root, whatever the catalog says.
     pub(super) fn blob(&self, key: &BlobKey) -> Result<BlobPath, StoreError> {
-        let parts: Vec<&str> = key.0.split('/').collect();
-        match parts[..] {
-            [user, folder, file] if is_user(user) && is_random_hex(folder) && is_file(file) => {
-                let user = self.root.join(user);
-                let folder = user.join(folder);
-                Ok(BlobPath { file: folder.join(file), folder, user })
-            }
-            _ => Err(StoreError::new(Kind::Internal, format!("{:?} is not the key of a blob", key.0))),
-        }
+        let KeyParts { user, folder, file } = KeyParts::of(key)?;
+        let user = self.root.join(user);
+        let folder = user.join(folder);
+        Ok(BlobPath { file: folder.join(file), folder, user })
     }
 
     /// The id in the folder; `None` in a new one.
     pub(super) fn read_store_id(&self) -> Result<Option<StoreId>, StoreError> {
         let path = self.store_id();
         match fs::read_to_string(&path) {
-            Ok(text) if is_random_hex(text.trim_end()) => Ok(Some(StoreId(text.trim_end().to_owned()))),
-            Ok(_) => Err(StoreError::new(Kind::Misconfigured, format!("{} does not hold the id of a store", path.display()))),
+            Ok(text) => parse_store_id(&text, path.display()).map(Some),
             // A root that is not there is not a new store.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => Ok(None),
             Err(error) => Err(io_error(format!("read {}", path.display()), error)),
@@ -67,17 +64,4 @@ impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.root.display().fmt(f)
     }
-}
-
-fn is_user(part: &str) -> bool {
-    part.strip_prefix("user_").is_some_and(|id| !id.is_empty() && id.len() <= 19 && id.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn is_random_hex(part: &str) -> bool {
-    part.len() == 32 && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn is_file(part: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
-    part.len() <= 64 && !part.starts_with('.') && !part.is_empty() && part.bytes().all(allowed)
 }

@@ -4,6 +4,7 @@
 //! published, and `<root>/store-id`. Only this process's user can read any of it.
 
 mod layout;
+mod list;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -16,19 +17,19 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::UNIX_EPOCH,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use self::{
     layout::{BlobPath, Layout},
+    list::{Walk, timestamp},
     writer::{FolderWriter, Staged},
 };
 use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES};
-use crate::{BlobKey, Kind, StoreError, StoreId, Timestamp};
+use crate::{BlobKey, Kind, ListedBlob, StoreError, StoreId, Timestamp};
 
 /// Blobs in a folder. Cheap to clone; all clones are one. Any number of processes may use one folder.
 #[derive(Debug, Clone)]
@@ -95,6 +96,22 @@ impl Blobs for Folder {
         let path = self.shared.layout.blob(key)?;
         let key = key.clone();
         self.with(move |shared| shared.delete(&key, &path)).await
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>> {
+        let folder = self.clone();
+        let batches = stream::try_unfold(None::<Walk>, move |walk| {
+            let folder = folder.clone();
+            async move {
+                let next = folder.with(move |shared| {
+                    let walk = walk.map_or_else(|| Walk::begin(shared.layout.root()), Ok);
+                    let next = walk.and_then(|mut walk| Ok(walk.next_batch()?.map(|batch| (batch, walk))));
+                    next.map_err(|error| io_error(format!("list the blobs of {}", shared.layout), error))
+                });
+                Ok::<_, StoreError>(next.await?.map(|(batch, walk)| (stream::iter(batch.into_iter().map(Ok)), Some(walk))))
+            }
+        });
+        batches.try_flatten().boxed()
     }
 
     async fn store_id(&self) -> Result<Option<StoreId>, StoreError> {
@@ -177,7 +194,7 @@ impl Shared {
             let entry = entry?;
             // Whoever is quicker, its writer or another sweeper, may have taken the file away at any point.
             match entry.metadata().and_then(|metadata| metadata.modified()) {
-                Ok(modified) if modified.duration_since(UNIX_EPOCH).is_ok_and(|since| Timestamp(since.as_micros() as i64) >= before) => {}
+                Ok(modified) if timestamp(modified) >= before => {}
                 Ok(_) => match fs::remove_file(entry.path()) {
                     Ok(()) => removed += 1,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}

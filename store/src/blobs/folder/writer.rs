@@ -55,25 +55,29 @@ impl Drop for Staged {
 pub(super) struct FolderWriter {
     shared: Arc<Shared>,
     staged: Arc<Staged>,
+    size_bytes: u64,
     path: BlobPath,
 }
 
 impl FolderWriter {
     pub(super) fn new(shared: Arc<Shared>, staged: Staged, path: BlobPath) -> Self {
-        Self { shared, staged: Arc::new(staged), path }
+        Self { shared, staged: Arc::new(staged), size_bytes: 0, path }
     }
 }
 
 #[async_trait]
 impl BlobWriter for FolderWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        let staged = Arc::clone(&self.staged);
-        blocking(move || staged.append(&bytes)).await
+        let (staged, size_bytes) = (Arc::clone(&self.staged), bytes.len() as u64);
+        blocking(move || staged.append(&bytes)).await?;
+        self.size_bytes += size_bytes;
+        Ok(())
     }
 
-    async fn persist(&mut self) -> Result<(), StoreError> {
+    async fn persist(&mut self) -> Result<u64, StoreError> {
         let staged = Arc::clone(&self.staged);
-        blocking(move || staged.persist()).await
+        blocking(move || staged.persist()).await?;
+        Ok(self.size_bytes)
     }
 
     async fn publish(self: Box<Self>) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ mod publisher;
 mod schema;
 mod upkeep;
 mod users;
+mod writes;
 
 use std::{fs::OpenOptions, path::Path, time::Duration};
 

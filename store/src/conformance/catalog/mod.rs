@@ -12,6 +12,7 @@ mod tokens;
 mod upkeep;
 mod usage;
 mod users;
+mod writes;
 
 /// A module `$adapter` with a test for each case of each family; `support::$adapter` runs a case on a catalog of its own.
 macro_rules! suite {
@@ -109,6 +110,12 @@ macro_rules! catalog_suite {
                 pruning_drops_only_what_is_old_and_a_few_at_a_time
                 positions_go_on_after_pruning
                 a_catalog_answers_pings;
+            writes:
+                a_noted_write_is_stale_after_its_time
+                a_write_noted_again_is_the_latest
+                a_forgotten_write_is_gone
+                stale_writes_come_oldest_first_and_a_few_at_a_time
+                unrecorded_are_the_keys_without_a_row;
         })+
     };
 }

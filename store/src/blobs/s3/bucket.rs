@@ -1,0 +1,207 @@
+//! One bucket: how long its answers are waited for, and what they mean.
+
+use std::{fmt::Display, future::Future, sync::OnceLock, time::Duration};
+
+use bytes::Bytes;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, aws::AmazonS3, multipart::MultipartStore, path::Path};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::S3Config;
+use crate::{
+    BlobKey, Kind, StoreError, StoreId,
+    blobs::keys::{KeyParts, parse_store_id},
+};
+
+/// How long anything that is answered at once may take, with its retries: clients are told of an outage within 3 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Bytes take their time on a slow line. While they are on their way the bucket is asked something else after each interval, and has to
+/// answer that.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The longest that a part may take on the slowest line, and the store to put the parts together.
+const TRANSFER_TIMEOUT: Duration = Duration::from_mins(2);
+
+const STORE: &str = "S3";
+const STORE_ID: &str = "store-id";
+/// More than any id has, with a line end.
+const MAX_STORE_ID_BYTES: u64 = 100;
+
+/// A bucket, or what has a prefix in it.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) client: AmazonS3,
+    prefix: String,
+    /// How messages call it.
+    name: String,
+    /// What [`store_id`](Self::store_id) last answered: should another bucket turn up in the place of this one, it must not pass for it.
+    seen_id: OnceLock<StoreId>,
+}
+
+impl Bucket {
+    pub(super) fn new(config: &S3Config) -> Result<Self, StoreError> {
+        let separator = if config.prefix.is_empty() { "" } else { "/" };
+        Ok(Self {
+            client: config.client()?,
+            prefix: format!("{}{separator}", config.prefix),
+            name: format!("bucket s3://{}{separator}{}", config.bucket, config.prefix),
+            seen_id: OnceLock::new(),
+        })
+    }
+
+    /// What all names have before them, for a list.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The key of an object; `None` for what is not a blob.
+    pub(super) fn key(&self, path: &Path) -> Option<BlobKey> {
+        let key = path.as_ref().strip_prefix(&self.prefix)?;
+        KeyParts::parse(key).map(|_| BlobKey(key.to_owned()))
+    }
+
+    /// Where a blob is.
+    pub(super) fn path(&self, key: &BlobKey) -> Result<Path, StoreError> {
+        KeyParts::of(key)?;
+        Ok(self.object(&key.0))
+    }
+
+    fn object(&self, name: &str) -> Path {
+        Path::from(format!("{}{name}", self.prefix))
+    }
+
+    /// Waits for what is answered at once.
+    pub(super) async fn soon<T>(&self, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        timeout(ANSWER_TIMEOUT, work).await.unwrap_or_else(|_| Err(silent(ANSWER_TIMEOUT)))
+    }
+
+    /// Waits for what may take its time, as long as the bucket answers other questions meanwhile.
+    pub(super) async fn while_it_answers<T>(&self, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        tokio::select! {
+            result = work => result,
+            error = self.until_silent() => Err(error),
+        }
+    }
+
+    async fn until_silent(&self) -> Error {
+        let begin = Instant::now();
+        while begin.elapsed() < TRANSFER_TIMEOUT {
+            sleep(LOOK_INTERVAL).await;
+            match timeout(LOOK_TIMEOUT, self.client.head(&self.object(STORE_ID))).await {
+                Ok(Ok(_) | Err(Error::NotFound { .. })) => {}
+                Ok(Err(error)) => return error,
+                Err(_) => return silent(LOOK_TIMEOUT),
+            }
+        }
+        silent(TRANSFER_TIMEOUT)
+    }
+
+    /// Fails with `Kind::Misconfigured` unless there is such a bucket and these credentials may read it.
+    pub(super) async fn check_settings(&self) -> Result<(), StoreError> {
+        let wrong = |what, error| Err(StoreError::caused_by(Kind::Misconfigured, format!("{what} the {}", self.name), error));
+        match self.soon(self.client.get(&self.object(STORE_ID))).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_no_bucket(&error) => wrong("there is no such bucket as", error),
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(error @ (Error::PermissionDenied { .. } | Error::Unauthenticated { .. })) => wrong("these credentials may not read", error),
+            Err(error) => Err(self.failed("reach", error)),
+        }
+    }
+
+    /// The id in the bucket; `None` in a new one.
+    async fn read_store_id(&self) -> Result<Option<StoreId>, StoreError> {
+        let place = self.object(STORE_ID);
+        let read = self.soon(async {
+            let found = self.client.get(&place).await?;
+            if found.meta.size > MAX_STORE_ID_BYTES { Ok(Bytes::new()) } else { found.bytes().await }
+        });
+        match read.await {
+            Ok(bytes) => parse_store_id(&String::from_utf8_lossy(&bytes), format_args!("{STORE_ID} in the {}", self.name)).map(Some),
+            Err(error) if matches!(error, Error::NotFound { .. }) && !is_no_bucket(&error) => Ok(None),
+            Err(error) => Err(self.failed("read the id of", error)),
+        }
+    }
+
+    pub(super) async fn store_id(&self) -> Result<Option<StoreId>, StoreError> {
+        let id = self.read_store_id().await?;
+        if let Some(id) = &id {
+            self.seen_id.get_or_init(|| id.clone());
+        }
+        Ok(id)
+    }
+
+    pub(super) async fn set_store_id(&self, id: &StoreId) -> Result<(), StoreError> {
+        // Before a store without conditions replaces it.
+        if self.read_store_id().await?.is_some() {
+            return Ok(());
+        }
+        let place = self.object(STORE_ID);
+        // Not soon: only a start waits for it, and of several at once a store may let all but one wait.
+        match self.while_it_answers(self.create(&place, Bytes::from(format!("{id}\n")))).await {
+            Ok(()) => Ok(()),
+            // Another one was quicker, or the answer of an earlier try got lost.
+            Err(error) if !is_silent(&error) && self.read_store_id().await?.is_some() => Ok(()),
+            Err(error) => Err(self.failed("name", error)),
+        }
+    }
+
+    /// Fails unless the bucket still is the one whose id was asked for.
+    pub(super) async fn check_same_bucket(&self) -> Result<(), StoreError> {
+        match (self.seen_id.get(), self.read_store_id().await?) {
+            (Some(seen), now) if now.as_ref() != Some(seen) => {
+                Err(StoreError::new(Kind::Unavailable, format!("the {} is not the store {seen} that it was before", self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes an object that must not be there yet. A store without such a condition writes it all the same: blobs have fresh keys.
+    pub(super) async fn create(&self, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+        let payload = PutPayload::from_bytes(bytes);
+        match self.client.put_opts(path, payload.clone(), PutMode::Create.into()).await {
+            Err(Error::NotImplemented { .. }) => self.client.put(path, payload).await.map(drop),
+            put => put.map(drop),
+        }
+    }
+
+    /// Ends a multipart upload and removes its parts.
+    pub(super) async fn abort(&self, path: &Path, id: &str) -> object_store::Result<()> {
+        self.soon(self.client.abort_multipart(path, &id.to_owned())).await
+    }
+
+    /// What a failure means for the caller; `what` was to be done with the bucket or in it.
+    pub(super) fn failed(&self, what: impl Display, error: Error) -> StoreError {
+        let kind = match &error {
+            error if is_full(error) => Kind::Full,
+            error if is_no_bucket(error) => Kind::Unavailable,
+            // A fresh key that is taken, or a multipart upload that was swept meanwhile.
+            Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. } => Kind::Conflict,
+            // Rights too: keys expire and clocks go wrong, and both are mended without a restart.
+            _ => Kind::Unavailable,
+        };
+        StoreError::caused_by(kind, format!("cannot {what} the {}", self.name), error)
+    }
+}
+
+/// Nothing was heard for so long.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer for {0:?}")]
+struct Silence(Duration);
+
+pub(super) fn silent(patience: Duration) -> Error {
+    Error::Generic { store: STORE, source: Box::new(Silence(patience)) }
+}
+
+pub(super) fn is_silent(error: &Error) -> bool {
+    matches!(error, Error::Generic { source, .. } if source.is::<Silence>())
+}
+
+/// Both come as 404, and the code is in the body only.
+fn is_no_bucket(error: &Error) -> bool {
+    error.to_string().contains("NoSuchBucket")
+}
+
+/// How stores say that there is no room: the status of Ceph and others, the codes of `MinIO` and Ceph.
+fn is_full(error: &Error) -> bool {
+    let text = error.to_string();
+    ["507 Insufficient Storage", "XMinioStorageFull", "QuotaExceeded"].iter().any(|code| text.contains(code))
+}

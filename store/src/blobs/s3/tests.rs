@@ -1,0 +1,185 @@
+use std::time::Duration;
+
+use futures_util::{TryStreamExt, future::BoxFuture};
+use object_store::{PutPayload, multipart::MultipartStore};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
+
+use super::*;
+use crate::{
+    Format, Kind, UserId,
+    blobs::BlobSink,
+    catalog::sqlite::Sqlite,
+    conformance::blobs::{Damage, Fixture},
+    random_hex,
+};
+
+/// A prefix of its own in the bucket of the tests.
+struct BucketFixture {
+    blobs: S3,
+    _catalog: tempfile::TempDir,
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no command line")]
+fn test_config() -> S3Config {
+    let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test, which starts a server"));
+    let bucket: S3Config = variable("TINTYPE_TEST_S3").parse().expect("TINTYPE_TEST_S3 is the URL of a bucket");
+    S3Config { prefix: format!("test/{}", random_hex()), endpoint: Some(variable("TINTYPE_TEST_S3_ENDPOINT")), ..bucket }
+}
+
+async fn open(config: &S3Config) -> Result<BucketFixture, StoreError> {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let catalog = Sqlite::open(&folder.path().join("catalog.db")).await.expect("a new catalog");
+    Ok(BucketFixture { blobs: S3::open(config, Arc::new(catalog)).await?, _catalog: folder })
+}
+
+impl BucketFixture {
+    async fn new() -> Self {
+        open(&test_config()).await.expect("the bucket of the tests can be opened")
+    }
+}
+
+#[async_trait]
+impl Fixture for BucketFixture {
+    fn blobs(&self) -> &dyn Blobs {
+        &self.blobs
+    }
+
+    async fn damage(&self, key: &BlobKey, damage: Damage) {
+        let bucket = &self.blobs.shared.bucket;
+        let path = bucket.path(key).expect("a key");
+        let found = bucket.client.get(&path).await.expect("the blob is there");
+        let mut bytes = found.bytes().await.expect("the blob is there").to_vec();
+        match damage {
+            Damage::FlipBit(offset) => bytes[offset as usize] ^= 4,
+            Damage::Truncate(size) => bytes.truncate(size as usize),
+            Damage::Remove => return bucket.client.delete(&path).await.expect("the blob is there"),
+        }
+        bucket.client.put(&path, PutPayload::from(bytes)).await.expect("the object can be written");
+    }
+}
+
+crate::blobs_suite!(conformance, BucketFixture::new());
+
+fn key() -> BlobKey {
+    BlobKey::original(UserId(7), Format::Png)
+}
+
+#[tokio::test]
+async fn a_key_is_never_written_twice() {
+    let fixture = BucketFixture::new().await;
+    let key = key();
+    let first = BlobSink::create(&fixture.blobs, key.clone()).await.expect("a blob can be begun").publish().await.expect("it is free");
+    let mut sink = BlobSink::create(&fixture.blobs, key.clone()).await.expect("a blob can be begun");
+    sink.write(Bytes::from_static(b"second")).await.expect("bytes can be written");
+    assert_eq!(sink.publish().await.map_err(|error| error.kind()), Err(Kind::Conflict));
+    let bytes = fixture.blobs.shared.bucket.client.get(&fixture.blobs.shared.bucket.path(&key).expect("a key")).await;
+    assert_eq!(bytes.expect("the first one stays").meta.size, first.digest.size_bytes);
+}
+
+#[tokio::test]
+async fn an_upload_is_recorded_before_its_first_part_and_until_it_is_published() {
+    let fixture = BucketFixture::new().await;
+    let recorded = async || fixture.blobs.shared.writes.stale_writes(Timestamp(i64::MAX), 10).await.expect("the catalog answers");
+    let key = key();
+    let mut sink = BlobSink::create(&fixture.blobs, key.clone()).await.expect("a blob can be begun");
+    sink.write(Bytes::from(vec![7; PART_BYTES])).await.expect("bytes can be written");
+    assert_eq!(recorded().await, [], "one part needs no upload");
+    // The second part waits for the arrival of the first.
+    sink.write(Bytes::from(vec![7; PART_BYTES + CHECKSUM])).await.expect("bytes can be written");
+    let [write] = recorded().await.try_into().expect("one upload");
+    assert_eq!(write.key, key);
+    assert!(sink.persist().await.expect("an answer") >= PART_BYTES as u64);
+    sink.publish().await.expect("a blob can be published");
+    assert_eq!(recorded().await, []);
+}
+
+const CHECKSUM: usize = crate::blobs::CHECKSUM_BLOCK_BYTES;
+
+#[tokio::test]
+async fn what_another_process_left_open_is_ended() {
+    let fixture = BucketFixture::new().await;
+    let mut sink = BlobSink::create(&fixture.blobs, key()).await.expect("a blob can be begun");
+    sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM])).await.expect("bytes can be written");
+    let [left] =
+        fixture.blobs.shared.writes.stale_writes(Timestamp(i64::MAX), 10).await.expect("an answer").try_into().expect("one upload");
+    assert_eq!(fixture.blobs.sweep_unpublished(Timestamp(i64::MAX)).await.expect("it sweeps"), 1);
+    assert_eq!(fixture.blobs.sweep_unpublished(Timestamp(i64::MAX)).await.expect("it sweeps"), 0);
+    let bucket = &fixture.blobs.shared.bucket;
+    let path = bucket.path(&left.key).expect("a key");
+    let part = bucket.client.put_part(&path, &left.multipart_id, 1, PutPayload::from(vec![7; CHECKSUM])).await;
+    assert!(matches!(part, Err(Error::NotFound { .. })), "the upload is not open any more: {part:?}");
+    assert_eq!(sink.publish().await.map_err(|error| error.kind()), Err(Kind::Conflict));
+}
+
+#[tokio::test]
+async fn wrong_settings_are_told_from_a_bucket_that_is_away() {
+    let right = test_config();
+    let kind = async |config: S3Config| open(&config).await.err().map(|error| error.kind());
+    assert_eq!(kind(S3Config { bucket: "no-such-bucket".to_owned(), ..right.clone() }).await, Some(Kind::Misconfigured));
+    assert_eq!(kind(S3Config { endpoint: Some("http://127.0.0.1:1".to_owned()), ..right.clone() }).await, Some(Kind::Unavailable));
+    assert_eq!(kind(right).await, None);
+}
+
+/// A server that listens and answers every request with `answer`, or not at all.
+async fn server(answer: Option<&'static str>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 1 << 14];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    if let Some(answer) = answer {
+                        return stream.write_all(answer.as_bytes()).await;
+                    }
+                }
+                Ok(())
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn every_call_says_unavailable_within_three_seconds_when_the_bucket_is_away() {
+    let fails = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    for endpoint in ["http://127.0.0.1:1".to_owned(), server(None).await, server(Some(fails)).await] {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let catalog = Sqlite::open(&folder.path().join("catalog.db")).await.expect("a new catalog");
+        let bucket = Bucket::new(&S3Config { endpoint: Some(endpoint.clone()), ..test_config() }).expect("settings");
+        let shared = Shared { bucket, writes: Arc::new(catalog), cleanups: TaskTracker::new() };
+        let blobs = S3 { shared: Arc::new(shared) };
+        let soon = async |what: &str, call: BoxFuture<'_, Result<(), StoreError>>| {
+            let begin = Instant::now();
+            let error = call.await.expect_err(what);
+            assert_eq!(error.kind(), Kind::Unavailable, "{what} at {endpoint}: {error}");
+            assert!(begin.elapsed() < Duration::from_secs(3), "{what} at {endpoint} took {:?}", begin.elapsed());
+        };
+        soon("read", Box::pin(async { blobs.read(&key(), 0..10).await.map(drop) })).await;
+        soon("delete", Box::pin(async { blobs.delete(&key()).await })).await;
+        soon("list", Box::pin(async { blobs.list().try_next().await.map(drop) })).await;
+        soon("name", Box::pin(async { blobs.set_store_id(&StoreId(random_hex())).await })).await;
+        soon("ping", Box::pin(async { blobs.ping().await })).await;
+        soon(
+            "small",
+            Box::pin(async {
+                let mut sink = BlobSink::create(&blobs, key()).await?;
+                sink.write(Bytes::from(vec![7; CHECKSUM])).await?;
+                sink.publish().await.map(drop)
+            }),
+        )
+        .await;
+        soon(
+            "large",
+            Box::pin(async {
+                let mut sink = BlobSink::create(&blobs, key()).await?;
+                sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM])).await
+            }),
+        )
+        .await;
+    }
+}

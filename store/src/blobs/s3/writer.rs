@@ -1,0 +1,183 @@
+use std::{error::Error, mem, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use object_store::{
+    ObjectStoreExt, PutPayload,
+    multipart::{MultipartStore, PartId},
+    path::Path,
+};
+use tokio::{runtime::Handle, task::JoinHandle};
+use tracing::debug;
+
+use super::{PART_BYTES, Shared};
+use crate::{BlobKey, Kind, OpenWrite, StoreError, Timestamp, blobs::BlobWriter};
+
+/// Writes a blob: up to a part as one object, more as a multipart upload. A part is sent while the next one is filled.
+pub(super) struct S3Writer {
+    shared: Arc<Shared>,
+    key: BlobKey,
+    path: Path,
+    size_bytes: u64,
+    /// What was written and not sent yet. Full, it waits until more comes or the blob is published: a blob of exactly one part is small.
+    part: BytesMut,
+    upload: Upload,
+}
+
+/// The multipart upload, if there is one.
+#[derive(Default)]
+struct Upload {
+    id: Option<String>,
+    parts: Vec<PartId>,
+    in_flight: Option<JoinHandle<Result<Sent, StoreError>>>,
+}
+
+/// What became of a part. The id is known in any case, for what was begun has to be ended.
+struct Sent {
+    id: String,
+    part: Result<PartId, StoreError>,
+}
+
+impl S3Writer {
+    pub(super) fn new(shared: Arc<Shared>, key: BlobKey, path: Path) -> Self {
+        Self { shared, key, path, size_bytes: 0, part: BytesMut::new(), upload: Upload::default() }
+    }
+
+    /// Sends the part at hand as soon as the one before it has arrived, and does not wait for its arrival.
+    async fn send_part(&mut self) -> Result<(), StoreError> {
+        self.upload.landed().await?;
+        let bytes = mem::replace(&mut self.part, BytesMut::with_capacity(PART_BYTES)).freeze();
+        let (shared, key, path) = (Arc::clone(&self.shared), self.key.clone(), self.path.clone());
+        let (id, index) = (self.upload.id.clone(), self.upload.parts.len());
+        // A task: what has begun is not cut off in the middle when the writer is dropped, or nobody would know its id.
+        self.upload.in_flight = Some(tokio::spawn(async move {
+            let id = match id {
+                Some(id) => id,
+                None => shared.begin(&key, &path).await?,
+            };
+            let part = shared.send(&key, &path, &id, index, bytes).await;
+            Ok(Sent { id, part })
+        }));
+        Ok(())
+    }
+}
+
+impl Upload {
+    /// Returns when no part is on its way.
+    async fn landed(&mut self) -> Result<(), StoreError> {
+        let Some(task) = &mut self.in_flight else { return Ok(()) };
+        let sent = task.await;
+        self.in_flight = None;
+        let sent = sent.map_err(|error| StoreError::caused_by(Kind::Internal, "a part was not sent to its end", error))??;
+        self.id = Some(sent.id);
+        self.parts.push(sent.part?);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BlobWriter for S3Writer {
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        self.size_bytes += bytes.len() as u64;
+        while !bytes.is_empty() {
+            if self.part.len() == PART_BYTES {
+                self.send_part().await?;
+            }
+            let now = bytes.split_to(bytes.len().min(PART_BYTES - self.part.len()));
+            // A copy, so that a writer holds its own parts and not whatever larger buffers the pieces are from.
+            self.part.extend_from_slice(&now);
+        }
+        Ok(())
+    }
+
+    async fn persist(&mut self) -> Result<u64, StoreError> {
+        if self.upload.in_flight.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.upload.landed().await?;
+        }
+        Ok((self.upload.parts.len() * PART_BYTES) as u64)
+    }
+
+    async fn publish(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.upload.landed().await?;
+        if self.upload.id.is_none() {
+            let bytes = mem::take(&mut self.part).freeze();
+            return self.shared.put(&self.key, &self.path, bytes).await;
+        }
+        self.send_part().await?;
+        self.upload.landed().await?;
+        let Upload { id: Some(id), parts, .. } = &mut self.upload else {
+            return Err(StoreError::new(Kind::Internal, "an upload with parts has an id"));
+        };
+        self.shared.complete(&self.key, &self.path, id, mem::take(parts), self.size_bytes).await?;
+        self.upload = Upload::default();
+        Ok(())
+    }
+}
+
+impl Drop for S3Writer {
+    fn drop(&mut self) {
+        let upload = mem::take(&mut self.upload);
+        if upload.id.is_none() && upload.in_flight.is_none() {
+            return;
+        }
+        // Without a runtime the program is at its end, and the sweeper of the next one finds the record.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (shared, key) = (Arc::clone(&self.shared), self.key.clone());
+        let cleanup = async move {
+            let sent = match upload.in_flight {
+                Some(task) => task.await.ok().and_then(Result::ok),
+                None => None,
+            };
+            let Some(multipart_id) = upload.id.or(sent.map(|sent| sent.id)) else { return };
+            if let Err(error) = shared.give_up(&OpenWrite { key, multipart_id }).await {
+                debug!(error = &error as &dyn Error, "an upload that was given up is left to the sweeper");
+            }
+        };
+        self.shared.cleanups.spawn_on(cleanup, &runtime);
+    }
+}
+
+impl Shared {
+    /// Writes a blob of one part.
+    async fn put(&self, key: &BlobKey, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        let put = self.bucket.while_it_answers(self.bucket.create(path, bytes)).await;
+        put.map_err(|error| self.bucket.failed(format_args!("write blob {key} to"), error))
+    }
+
+    /// Begins an upload and records it before anything is sent. Returns its id.
+    async fn begin(&self, key: &BlobKey, path: &Path) -> Result<String, StoreError> {
+        let begun = self.bucket.soon(self.bucket.client.create_multipart(path)).await;
+        let multipart_id = begun.map_err(|error| self.bucket.failed(format_args!("begin blob {key} in"), error))?;
+        let write = OpenWrite { key: key.clone(), multipart_id };
+        if let Err(error) = self.writes.note_write(&write, Timestamp::now()).await {
+            if let Err(left) = self.bucket.abort(path, &write.multipart_id).await {
+                debug!(error = &left as &dyn Error, "an upload without bytes is left open");
+            }
+            return Err(error);
+        }
+        Ok(write.multipart_id)
+    }
+
+    async fn send(&self, key: &BlobKey, path: &Path, id: &str, index: usize, bytes: Bytes) -> Result<PartId, StoreError> {
+        let (id, payload) = (id.to_owned(), PutPayload::from_bytes(bytes));
+        let sent = self.bucket.while_it_answers(self.bucket.client.put_part(path, &id, index, payload)).await;
+        sent.map_err(|error| self.bucket.failed(format_args!("write part {} of blob {key} to", index + 1), error))
+    }
+
+    /// Makes a blob of the parts and compares its size. Every part was checked by its SHA-256 when it arrived.
+    async fn complete(&self, key: &BlobKey, path: &Path, id: &str, parts: Vec<PartId>, size_bytes: u64) -> Result<(), StoreError> {
+        let (bucket, id) = (&self.bucket, id.to_owned());
+        let completed = bucket.while_it_answers(bucket.client.complete_multipart(path, &id, parts)).await;
+        completed.map_err(|error| bucket.failed(format_args!("put the parts of blob {key} together in"), error))?;
+        let found = bucket.soon(bucket.client.head(path)).await;
+        let found = found.map_err(|error| bucket.failed(format_args!("find blob {key} in"), error))?;
+        if found.size != size_bytes {
+            let message = format!("blob {key} has {} bytes after {size_bytes} were written", found.size);
+            return Err(StoreError::new(Kind::Corrupt, message));
+        }
+        if let Err(error) = self.writes.forget_write(key).await {
+            debug!(error = &error as &dyn Error, "the record of a finished upload is left to the sweeper");
+        }
+        Ok(())
+    }
+}

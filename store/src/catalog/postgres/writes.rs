@@ -1,0 +1,41 @@
+use async_trait::async_trait;
+use sqlx::{query, query_as, query_scalar};
+
+use super::Postgres;
+use crate::{BlobKey, OpenWrite, StoreError, Timestamp, catalog::Writes};
+
+#[async_trait]
+impl Writes for Postgres {
+    async fn note_write(&self, write: &OpenWrite, now: Timestamp) -> Result<(), StoreError> {
+        query(
+            "INSERT INTO writes (key, multipart_id, begun_at) VALUES ($1, $2, $3)
+             ON CONFLICT (key) DO UPDATE SET multipart_id = excluded.multipart_id, begun_at = excluded.begun_at",
+        )
+        .bind(&write.key.0)
+        .bind(&write.multipart_id)
+        .bind(now.0)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn forget_write(&self, key: &BlobKey) -> Result<(), StoreError> {
+        query("DELETE FROM writes WHERE key = $1").bind(&key.0).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn stale_writes(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenWrite>, StoreError> {
+        let writes = query_as("SELECT key, multipart_id FROM writes WHERE begun_at < $1 ORDER BY begun_at LIMIT $2");
+        Ok(writes.bind(before.0).bind(i64::from(limit)).fetch_all(&self.pool).await?)
+    }
+
+    async fn unrecorded(&self, keys: &[BlobKey]) -> Result<Vec<BlobKey>, StoreError> {
+        let unrecorded = query_scalar(
+            "SELECT given.key FROM unnest($1::TEXT[]) AS given (key)
+             WHERE NOT EXISTS (SELECT FROM blobs WHERE blobs.key = given.key)",
+        );
+        let keys: Vec<_> = keys.iter().map(|key| key.0.as_str()).collect();
+        let unrecorded: Vec<String> = unrecorded.bind(keys).fetch_all(&self.pool).await?;
+        Ok(unrecorded.into_iter().map(BlobKey).collect())
+    }
+}

@@ -1,0 +1,176 @@
+//! Blobs in a bucket: what is promised of a folder holds there too.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tintype_proto::v1::{
+    DeleteImageRequest, DownloadImageRequest, ImageFormat, ListImagesRequest, RenditionState, UploadImagesRequest, UploadImagesResponse,
+    upload_images_response::Message as Reply,
+};
+use tintype_store::{
+    Timestamp,
+    sweep::{SweepConfig, sweep},
+};
+use tintype_tests::{Bucket, Client, Tintype, Upload, pictures};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+
+async fn cluster_on(bucket: &Bucket, worker_count: usize) -> Tintype {
+    let variables = bucket.variables();
+    Tintype::cluster_with(worker_count, &variables.each_ref().map(|(name, value)| (*name, value.as_str()))).await
+}
+
+/// 40 MiB: five parts of an upload.
+fn large() -> Bytes {
+    let bytes = pictures::bmp(4_096, 3_414, 5);
+    assert!(bytes.len() > 40 << 20);
+    bytes.into()
+}
+
+/// Sends the first 25 MiB of a file and returns when some of them are durable; the rest of it can be sent after that.
+async fn begun(
+    client: &Client,
+    bytes: Bytes,
+) -> (mpsc::Sender<UploadImagesRequest>, Streaming<UploadImagesResponse>, impl Iterator<Item = UploadImagesRequest> + use<>) {
+    let (sender, receiver) = mpsc::channel(200);
+    let mut replies = client.images().upload_images(ReceiverStream::new(receiver)).await.expect("a stream").into_inner();
+    let mut messages = Upload::new("large.bmp", bytes).messages();
+    for message in messages.by_ref().take(100) {
+        sender.send(message).await.expect("the server takes it");
+    }
+    loop {
+        let reply = replies.message().await.expect("the server answers").expect("the stream is open");
+        match reply.message.expect("a reply says something") {
+            Reply::Started(_) => {}
+            Reply::Progress(progress) => {
+                assert!(progress.persisted_size_bytes > 0 && progress.persisted_size_bytes <= 25 << 20, "{progress:?}");
+                return (sender, replies, messages);
+            }
+            other => panic!("{other:?} in the middle of a file"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_any_size_come_are_converted_are_served_and_go_without_a_trace() {
+    let bucket = Bucket::new().await;
+    let tintype = cluster_on(&bucket, 2).await;
+    let client = tintype.client().await;
+    let files: Vec<(Upload, Bytes)> = [("small.png", Bytes::from(pictures::png(64, 48, 1))), ("large.bmp", large())]
+        .map(|(name, bytes)| (Upload::new(name, bytes.clone()), bytes))
+        .into();
+    let (uploads, bytes): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    let images = client.upload_each(uploads).await.expect("the stream ends well");
+    let images: Vec<_> = images.into_iter().map(|outcome| outcome.expect("an image")).collect();
+
+    let mut blobs = 1;
+    for image in &images {
+        let settled = client.settled(image.id).await;
+        assert!(settled.renditions.iter().all(|rendition| rendition.state() == RenditionState::Ready), "{settled:?}");
+        blobs += 1 + settled.renditions.len();
+        let converted = client.rendition(image.id, ImageFormat::Jpeg).await.expect("it is ready");
+        assert!(converted.bytes.starts_with(&[0xff, 0xd8]));
+        assert_eq!((converted.info.width, converted.info.height), (image.width, image.height));
+    }
+    let objects = bucket.objects().await;
+    assert_eq!(objects.len(), blobs, "originals, renditions and the name of the store: {objects:?}");
+    assert_eq!(bucket.open_uploads().await, Vec::<String>::new());
+
+    let listed = client.images().list_images(ListImagesRequest::default()).await.expect("a list").into_inner().images;
+    assert_eq!(listed.len(), 2);
+    for (image, bytes) in images.iter().zip(&bytes) {
+        let size = bytes.len() as i64;
+        for (offset, limit) in
+            [(0, 0), (0, 1), (size - 1, 0), (size / 2 - 1, 2), (size / 3, size / 3), ((8 << 20).min(size) - 1, 300 << 10)]
+        {
+            let request = DownloadImageRequest {
+                image_id: image.id,
+                format: image.format,
+                offset_bytes: offset,
+                limit_bytes: limit,
+                ..DownloadImageRequest::default()
+            };
+            let download = client.download(request).await.expect("a range within the file");
+            let end = if limit == 0 { size } else { (offset + limit).min(size) };
+            assert!(download.bytes == bytes[offset as usize..end as usize], "{offset} + {limit} of {size}");
+        }
+    }
+
+    for image in &images {
+        client.images().delete_image(DeleteImageRequest { id: image.id }).await.expect("mine to delete");
+    }
+    let swept = sweep(&tintype.stores(&bucket).await, &SweepConfig::default(), Timestamp::now()).await;
+    swept.expect("it sweeps");
+    assert_eq!(bucket.objects().await, ["store-id"]);
+    assert_eq!(bucket.open_uploads().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_killed_server_leaves_no_upload_open() {
+    let bucket = Bucket::new().await;
+    let mut tintype = cluster_on(&bucket, 0).await;
+    let client = tintype.client().await;
+    let upload = begun(&client, large()).await;
+    tintype.kill_server().await;
+    drop(upload);
+    assert_eq!(bucket.open_uploads().await.len(), 1, "it was on its way");
+    assert_eq!(bucket.objects().await, ["store-id"], "nothing of it can be read");
+
+    let stores = tintype.stores(&bucket).await;
+    let config = SweepConfig::default();
+    let now = Timestamp::now();
+    assert_eq!(sweep(&stores, &config, now).await.expect("it sweeps").removed_unpublished, 0, "its time has not come");
+    assert_eq!(bucket.open_uploads().await.len(), 1);
+    let later = now.plus(config.keep_unpublished + Duration::from_mins(1));
+    assert_eq!(sweep(&stores, &config, later).await.expect("it sweeps").removed_unpublished, 1);
+    assert_eq!(bucket.open_uploads().await, Vec::<String>::new());
+    assert_eq!(sweep(&stores, &config, later).await.expect("it sweeps").removed_unpublished, 0);
+}
+
+#[tokio::test]
+async fn without_its_bucket_it_says_unavailable_soon_and_recovers_by_itself() {
+    let bucket = Bucket::new().await;
+    let variables = bucket.variables();
+    let mut tintype = Tintype::embedded_with(&variables.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+    let client = tintype.client().await;
+    let small = || Upload::new("a.png", pictures::png(64, 48, 1));
+    let image = client.upload(small()).await.expect("an image");
+    client.settled(image.id).await;
+    let (sender, mut replies, rest) = begun(&client, large()).await;
+
+    bucket.gate.shut();
+    let soon = |begin: Instant| assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let begin = Instant::now();
+    let refused = client.original(&image).await.expect_err("nobody has it");
+    assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    assert!(refused.retry_after.is_some(), "{refused:?}");
+    soon(begin);
+    let begin = Instant::now();
+    let refused = client.upload(small()).await.expect_err("it can be stored nowhere");
+    assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    soon(begin);
+    let begin = Instant::now();
+    for message in rest {
+        sender.send(message).await.expect("the server goes on reading");
+    }
+    loop {
+        let reply = replies.message().await.expect("the server answers").expect("the stream is open");
+        match reply.message.expect("a reply says something") {
+            Reply::Progress(_) => {}
+            Reply::Failed(failed) => break assert_eq!(failed.status.expect("failed has a status").code, Code::Unavailable as i32),
+            other => panic!("{other:?} without a bucket"),
+        }
+    }
+    soon(begin);
+    let server = tintype.server.as_mut().expect("it runs");
+    server.line(|line| (line.contains("health changed") && line.contains("unavailable")).then_some(())).await;
+    assert_eq!(tintype.healthz().await.0, 503);
+
+    bucket.gate.open();
+    let server = tintype.server.as_mut().expect("it runs");
+    server.line(|line| (line.contains("health changed") && line.contains("\"status\":\"ok\"")).then_some(())).await;
+    assert_eq!(client.original(&image).await.expect("it is there").bytes, pictures::png(64, 48, 1));
+    let next = client.upload(small()).await.expect("uploads go on");
+    client.rendition(next.id, ImageFormat::Jpeg).await.expect("and so do conversions");
+}
