@@ -118,20 +118,19 @@ impl LimitArgs {
 /// How to reach a bucket. Credentials are no settings of ours: they come from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a web identity, a
 /// container or the machine.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "S3")]
 struct S3Args {
     /// URL of the S3 server, when it is not Amazon's. Default: `AWS_ENDPOINT_URL`. Credentials come from `AWS_ACCESS_KEY_ID` and
     /// `AWS_SECRET_ACCESS_KEY`, or from the role of the container or the machine.
-    #[arg(long = "s3-endpoint", env = "TINTYPE_S3_ENDPOINT", value_name = "URL")]
+    #[arg(long = "s3-endpoint", help_heading = "S3", env = "TINTYPE_S3_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
     /// Region of the bucket. Default: `AWS_REGION`, else `us-east-1`.
-    #[arg(long = "s3-region", env = "TINTYPE_S3_REGION", value_name = "NAME")]
+    #[arg(long = "s3-region", help_heading = "S3", env = "TINTYPE_S3_REGION", value_name = "NAME")]
     region: Option<String>,
     /// Whether the bucket is named in the path of a URL; `false`: in the name of the host.
-    #[arg(long = "s3-path-style", env = "TINTYPE_S3_PATH_STYLE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(long = "s3-path-style", help_heading = "S3", env = "TINTYPE_S3_PATH_STYLE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     path_style: bool,
     /// Allows an `http://` endpoint on another machine, over which image bytes go in plaintext.
-    #[arg(long = "s3-allow-http", env = "TINTYPE_S3_ALLOW_HTTP", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    #[arg(long = "s3-allow-http", help_heading = "S3", env = "TINTYPE_S3_ALLOW_HTTP", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     allow_http: bool,
 }
 

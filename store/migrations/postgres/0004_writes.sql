@@ -1,8 +1,8 @@
--- Writes to the blob store that have left something there and are not finished. A row is written before the first bytes are sent and removed
--- when they are published or given up: what is left after a crash can be found and removed.
+-- Writes to the blob store that leave something there before they are finished. A row is written before the store is told of it and removed when
+-- the blob is published or given up: what is left after a crash can be found and removed.
 CREATE TABLE writes (
     key TEXT NOT NULL,
-    multipart_id TEXT NOT NULL, -- the store's own name for it
+    multipart_id TEXT, -- the store's own name for it; null until it has told
     begun_at BIGINT NOT NULL,
     CONSTRAINT writes_pkey PRIMARY KEY (key)
 );

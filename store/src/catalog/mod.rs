@@ -200,7 +200,7 @@ pub trait Upkeep {
 /// What may be in the blob store without a row of its own.
 #[async_trait]
 pub trait Writes: Debug + Send + Sync {
-    /// Records a write that leaves something in the blob store from now on, begun at `now`; once more for the same key replaces it.
+    /// Records a write that may leave something in the blob store from now on, begun at `now`; once more for the same key replaces it.
     async fn note_write(&self, write: &OpenWrite, now: Timestamp) -> Result<(), StoreError>;
 
     /// Drops the record of a write of which nothing is left to remove; also fine when there is none.

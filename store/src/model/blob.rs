@@ -56,13 +56,13 @@ pub struct StoredBlob {
     pub digest: ContentDigest,
 }
 
-/// A write to the blob store that has left something there and is not finished.
+/// A write to the blob store that leaves something there before it is finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenWrite {
     /// Where the blob is going to be.
     pub key: BlobKey,
-    /// What the store calls the multipart upload.
-    pub multipart_id: String,
+    /// What the store calls the multipart upload; `None` until it has told.
+    pub multipart_id: Option<String>,
 }
 
 /// A blob as the blob store knows it.

@@ -3,7 +3,14 @@
 use std::{fmt::Display, future::Future, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, aws::AmazonS3, multipart::MultipartStore, path::Path};
+use object_store::{
+    Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
+    aws::AmazonS3,
+    multipart::MultipartStore,
+    path::Path,
+    signer::{SignedUrlOptions, Signer},
+};
+use reqwest::Method;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::S3Config;
@@ -21,6 +28,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// The longest that a part may take on the slowest line, and the store to put the parts together.
 const TRANSFER_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// How long a signed list may be asked for.
+const LIST_URL_TTL: Duration = Duration::from_mins(1);
+
 const STORE: &str = "S3";
 const STORE_ID: &str = "store-id";
 /// More than any id has, with a line end.
@@ -30,6 +40,8 @@ const MAX_STORE_ID_BYTES: u64 = 100;
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) client: AmazonS3,
+    /// For the one call that the client has not.
+    plain: reqwest::Client,
     prefix: String,
     /// How messages call it.
     name: String,
@@ -42,6 +54,7 @@ impl Bucket {
         let separator = if config.prefix.is_empty() { "" } else { "/" };
         Ok(Self {
             client: config.client()?,
+            plain: config.plain_client()?,
             prefix: format!("{}{separator}", config.prefix),
             name: format!("bucket s3://{}{separator}{}", config.bucket, config.prefix),
             seen_id: OnceLock::new(),
@@ -168,6 +181,20 @@ impl Bucket {
         self.soon(self.client.abort_multipart(path, &id.to_owned())).await
     }
 
+    /// Ids of the multipart uploads to `path` that are open, as many as one answer holds.
+    pub(super) async fn open_uploads(&self, path: &Path) -> object_store::Result<Vec<String>> {
+        // The client has no such call, but it can sign one.
+        let query = [("uploads", ""), ("prefix", path.as_ref())];
+        let options = SignedUrlOptions::default().with_query(query);
+        self.soon(async {
+            let url = self.client.signed_url_opts(Method::GET, &Path::default(), LIST_URL_TTL, &options).await?;
+            let answer = async { self.plain.get(url).send().await?.error_for_status()?.text().await };
+            let answer = answer.await.map_err(|error| Error::Generic { store: STORE, source: Box::new(error.without_url()) })?;
+            Ok(uploads_in(&answer, path.as_ref()))
+        })
+        .await
+    }
+
     /// What a failure means for the caller; `what` was to be done with the bucket or in it.
     pub(super) fn failed(&self, what: impl Display, error: Error) -> StoreError {
         let kind = match &error {
@@ -180,6 +207,15 @@ impl Bucket {
         };
         StoreError::caused_by(kind, format!("cannot {what} the {}", self.name), error)
     }
+}
+
+/// Ids of the uploads to `path` in the answer to `ListMultipartUploads`: of keys and ids nothing is escaped there.
+fn uploads_in(answer: &str, path: &str) -> Vec<String> {
+    let uploads = answer.split("<Upload>").skip(1).filter_map(|upload| {
+        let field = |begin, end| upload.split_once(begin)?.1.split_once(end).map(|(value, _)| value);
+        (field("<Key>", "</Key>")? == path).then(|| field("<UploadId>", "</UploadId>").map(str::to_owned))?
+    });
+    uploads.collect()
 }
 
 /// Nothing was heard for so long.

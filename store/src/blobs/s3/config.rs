@@ -8,6 +8,8 @@ use object_store::{
 
 use crate::{Kind, StoreError};
 
+/// How long a connection may take to come about; the client wants it as a text.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLIENT_OPTIONS: [(ClientConfigKey, &str); 3] = [
     (ClientConfigKey::ConnectTimeout, "1s"),
     // Idle connections are let go of before servers and balancers do so by themselves.
@@ -90,6 +92,7 @@ impl S3Config {
                     format!("refusing to send image bytes in plaintext to {endpoint}: use https://, or allow it with --s3-allow-http"),
                 ));
             }
+            let host = host.trim_end_matches('/');
             let host = if self.path_style { host.to_owned() } else { format!("{}.{host}", self.bucket) };
             let endpoint = format!("{scheme}://{host}");
             builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, &endpoint).with_endpoint(endpoint);
@@ -98,6 +101,12 @@ impl S3Config {
             builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
         }
         builder.with_allow_http(plaintext).build().map_err(wrong)
+    }
+
+    /// A client for signed URLs. It trusts whom [`client`](Self::client) trusts, which is made before it.
+    pub(super) fn plain_client(&self) -> Result<reqwest::Client, StoreError> {
+        let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).pool_max_idle_per_host(0).build();
+        client.map_err(|error| StoreError::caused_by(Kind::Misconfigured, format!("no client for the bucket {}", self.bucket), error))
     }
 }
 

@@ -106,10 +106,13 @@ impl Blobs for S3 {
         // What is being removed already is not stale.
         self.shared.cleanups.wait().await;
         let stale = self.shared.writes.stale_writes(before, SWEEP_LIMIT).await?;
+        let mut failed = None;
         for write in &stale {
-            self.shared.give_up(write).await?;
+            if let Err(error) = self.shared.give_up(write).await {
+                failed = failed.or(Some(error));
+            }
         }
-        Ok(stale.len() as u64)
+        failed.map_or(Ok(stale.len() as u64), Err)
     }
 
     /// Only reads: every request has its price.
@@ -134,11 +137,19 @@ impl Shared {
 
     /// Ends an upload and removes its parts; also fine when it has ended. Then its record is dropped.
     async fn give_up(&self, write: &OpenWrite) -> Result<(), StoreError> {
+        let failed = |error| self.bucket.failed(format_args!("end the upload of {} to", write.key), error);
         let path = self.bucket.path(&write.key)?;
-        match self.bucket.abort(&path, &write.multipart_id).await {
-            // The bucket is there, the upload is not.
-            Err(Error::NotFound { .. }) => self.bucket.check_same_bucket().await?,
-            aborted => aborted.map_err(|error| self.bucket.failed(format_args!("end the upload of {} to", write.key), error))?,
+        let ids = match &write.multipart_id {
+            Some(id) => vec![id.clone()],
+            // It ended before the answer came, or was recorded.
+            None => self.bucket.open_uploads(&path).await.map_err(failed)?,
+        };
+        for id in &ids {
+            match self.bucket.abort(&path, id).await {
+                // The bucket is there, the upload is not.
+                Err(Error::NotFound { .. }) => self.bucket.check_same_bucket().await?,
+                aborted => aborted.map_err(failed)?,
+            }
         }
         self.writes.forget_write(&write.key).await
     }

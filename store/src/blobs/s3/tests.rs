@@ -11,7 +11,7 @@ use tokio::{
 use super::*;
 use crate::{
     Format, Kind, UserId,
-    blobs::BlobSink,
+    blobs::{BlobSink, CHECKSUM_BLOCK_BYTES},
     catalog::sqlite::Sqlite,
     conformance::blobs::{Damage, Fixture},
     random_hex,
@@ -89,7 +89,7 @@ async fn an_upload_is_recorded_before_its_first_part_and_until_it_is_published()
     sink.write(Bytes::from(vec![7; PART_BYTES])).await.expect("bytes can be written");
     assert_eq!(recorded().await, [], "one part needs no upload");
     // The second part waits for the arrival of the first.
-    sink.write(Bytes::from(vec![7; PART_BYTES + CHECKSUM])).await.expect("bytes can be written");
+    sink.write(Bytes::from(vec![7; PART_BYTES + CHECKSUM_BLOCK_BYTES])).await.expect("bytes can be written");
     let [write] = recorded().await.try_into().expect("one upload");
     assert_eq!(write.key, key);
     assert!(sink.persist().await.expect("an answer") >= PART_BYTES as u64);
@@ -97,22 +97,37 @@ async fn an_upload_is_recorded_before_its_first_part_and_until_it_is_published()
     assert_eq!(recorded().await, []);
 }
 
-const CHECKSUM: usize = crate::blobs::CHECKSUM_BLOCK_BYTES;
-
 #[tokio::test]
 async fn what_another_process_left_open_is_ended() {
     let fixture = BucketFixture::new().await;
     let mut sink = BlobSink::create(&fixture.blobs, key()).await.expect("a blob can be begun");
-    sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM])).await.expect("bytes can be written");
+    sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM_BLOCK_BYTES])).await.expect("bytes can be written");
     let [left] =
         fixture.blobs.shared.writes.stale_writes(Timestamp(i64::MAX), 10).await.expect("an answer").try_into().expect("one upload");
     assert_eq!(fixture.blobs.sweep_unpublished(Timestamp(i64::MAX)).await.expect("it sweeps"), 1);
     assert_eq!(fixture.blobs.sweep_unpublished(Timestamp(i64::MAX)).await.expect("it sweeps"), 0);
     let bucket = &fixture.blobs.shared.bucket;
     let path = bucket.path(&left.key).expect("a key");
-    let part = bucket.client.put_part(&path, &left.multipart_id, 1, PutPayload::from(vec![7; CHECKSUM])).await;
+    let part =
+        bucket.client.put_part(&path, left.multipart_id.as_ref().expect("an id"), 1, PutPayload::from(vec![7; CHECKSUM_BLOCK_BYTES])).await;
     assert!(matches!(part, Err(Error::NotFound { .. })), "the upload is not open any more: {part:?}");
     assert_eq!(sink.publish().await.map_err(|error| error.kind()), Err(Kind::Conflict));
+}
+
+#[tokio::test]
+async fn an_upload_whose_id_was_never_recorded_is_ended_and_no_other() {
+    let fixture = BucketFixture::new().await;
+    let Shared { bucket, writes, .. } = &*fixture.blobs.shared;
+    let (lost, other) = (key(), key());
+    for key in [&lost, &other] {
+        bucket.client.create_multipart(&bucket.path(key).expect("a key")).await.expect("an upload can be begun");
+    }
+    let open = async |key| bucket.open_uploads(&bucket.path(key).expect("a key")).await.expect("a list").len();
+    assert_eq!((open(&lost).await, open(&other).await), (1, 1));
+    writes.note_write(&OpenWrite { key: lost.clone(), multipart_id: None }, Timestamp(1)).await.expect("noted");
+    assert_eq!(fixture.blobs.sweep_unpublished(Timestamp(2)).await.expect("it sweeps"), 1);
+    assert_eq!((open(&lost).await, open(&other).await), (0, 1));
+    assert_eq!(fixture.blobs.sweep_unpublished(Timestamp(2)).await.expect("it sweeps"), 0);
 }
 
 #[tokio::test]
@@ -168,7 +183,7 @@ async fn every_call_says_unavailable_within_three_seconds_when_the_bucket_is_awa
             "small",
             Box::pin(async {
                 let mut sink = BlobSink::create(&blobs, key()).await?;
-                sink.write(Bytes::from(vec![7; CHECKSUM])).await?;
+                sink.write(Bytes::from(vec![7; CHECKSUM_BLOCK_BYTES])).await?;
                 sink.publish().await.map(drop)
             }),
         )
@@ -177,7 +192,7 @@ async fn every_call_says_unavailable_within_three_seconds_when_the_bucket_is_awa
             "large",
             Box::pin(async {
                 let mut sink = BlobSink::create(&blobs, key()).await?;
-                sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM])).await
+                sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM_BLOCK_BYTES])).await
             }),
         )
         .await;

@@ -27,6 +27,8 @@ pub(super) struct S3Writer {
 /// The multipart upload, if there is one.
 #[derive(Default)]
 struct Upload {
+    /// There may be something to clean up.
+    begun: bool,
     id: Option<String>,
     parts: Vec<PartId>,
     in_flight: Option<JoinHandle<Result<Sent, StoreError>>>,
@@ -49,6 +51,7 @@ impl S3Writer {
         let bytes = mem::replace(&mut self.part, BytesMut::with_capacity(PART_BYTES)).freeze();
         let (shared, key, path) = (Arc::clone(&self.shared), self.key.clone(), self.path.clone());
         let (id, index) = (self.upload.id.clone(), self.upload.parts.len());
+        self.upload.begun = true;
         // A task: what has begun is not cut off in the middle when the writer is dropped, or nobody would know its id.
         self.upload.in_flight = Some(tokio::spawn(async move {
             let id = match id {
@@ -117,7 +120,7 @@ impl BlobWriter for S3Writer {
 impl Drop for S3Writer {
     fn drop(&mut self) {
         let upload = mem::take(&mut self.upload);
-        if upload.id.is_none() && upload.in_flight.is_none() {
+        if !upload.begun {
             return;
         }
         // Without a runtime the program is at its end, and the sweeper of the next one finds the record.
@@ -128,7 +131,8 @@ impl Drop for S3Writer {
                 Some(task) => task.await.ok().and_then(Result::ok),
                 None => None,
             };
-            let Some(multipart_id) = upload.id.or(sent.map(|sent| sent.id)) else { return };
+            // Without an id whatever there is of the upload is looked for.
+            let multipart_id = upload.id.or(sent.map(|sent| sent.id));
             if let Err(error) = shared.give_up(&OpenWrite { key, multipart_id }).await {
                 debug!(error = &error as &dyn Error, "an upload that was given up is left to the sweeper");
             }
@@ -144,18 +148,16 @@ impl Shared {
         put.map_err(|error| self.bucket.failed(format_args!("write blob {key} to"), error))
     }
 
-    /// Begins an upload and records it before anything is sent. Returns its id.
+    /// Begins an upload and returns its id. The upload is recorded before it is begun and its id before anything is sent: wherever this ends, the
+    /// sweeper finds what is open.
     async fn begin(&self, key: &BlobKey, path: &Path) -> Result<String, StoreError> {
+        let mut write = OpenWrite { key: key.clone(), multipart_id: None };
+        self.writes.note_write(&write, Timestamp::now()).await?;
         let begun = self.bucket.soon(self.bucket.client.create_multipart(path)).await;
-        let multipart_id = begun.map_err(|error| self.bucket.failed(format_args!("begin blob {key} in"), error))?;
-        let write = OpenWrite { key: key.clone(), multipart_id };
-        if let Err(error) = self.writes.note_write(&write, Timestamp::now()).await {
-            if let Err(left) = self.bucket.abort(path, &write.multipart_id).await {
-                debug!(error = &left as &dyn Error, "an upload without bytes is left open");
-            }
-            return Err(error);
-        }
-        Ok(write.multipart_id)
+        let id = begun.map_err(|error| self.bucket.failed(format_args!("begin blob {key} in"), error))?;
+        write.multipart_id = Some(id.clone());
+        self.writes.note_write(&write, Timestamp::now()).await?;
+        Ok(id)
     }
 
     async fn send(&self, key: &BlobKey, path: &Path, id: &str, index: usize, bytes: Bytes) -> Result<PartId, StoreError> {

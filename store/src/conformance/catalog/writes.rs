@@ -2,7 +2,7 @@ use super::support::{BEGIN, Fresh, LEASE, PICTURE, claim, create, original, outp
 use crate::{BlobKey, Commit, Format, OpenWrite, UserId};
 
 fn write(multipart_id: &str) -> OpenWrite {
-    OpenWrite { key: BlobKey::original(UserId(1), Format::Png), multipart_id: multipart_id.to_owned() }
+    OpenWrite { key: BlobKey::original(UserId(1), Format::Png), multipart_id: Some(multipart_id.to_owned()) }
 }
 
 pub(super) async fn a_noted_write_is_stale_after_its_time(fresh: Fresh) {
@@ -15,9 +15,10 @@ pub(super) async fn a_noted_write_is_stale_after_its_time(fresh: Fresh) {
 
 pub(super) async fn a_write_noted_again_is_the_latest(fresh: Fresh) {
     let catalog = fresh.catalog;
-    let first = write("first");
-    let again = OpenWrite { multipart_id: "again".to_owned(), ..first.clone() };
+    let again = write("again");
+    let first = OpenWrite { multipart_id: None, ..again.clone() };
     catalog.note_write(&first, second(1)).await.expect("noted");
+    assert_eq!(catalog.stale_writes(second(2), 10).await.expect("an answer"), std::slice::from_ref(&first));
     catalog.note_write(&again, second(5)).await.expect("noted again");
     assert_eq!(catalog.stale_writes(second(5), 10).await.expect("an answer"), []);
     assert_eq!(catalog.stale_writes(second(6), 10).await.expect("an answer"), [again]);
