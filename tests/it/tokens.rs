@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tintype_proto::v1::{
     CreateTokenRequest, DownloadImageRequest, ImageFormat, ListTokensRequest, RevokeTokenRequest, TokenScope, UploadChunk,
-    UploadImagesRequest, UploadImagesResponse, UploadStart, auth_service_client::AuthServiceClient, upload_images_request::Message,
+    UploadImagesRequest, UploadImagesResponse, UploadStart, WatchImagesRequest, auth_service_client::AuthServiceClient,
+    upload_images_request::Message,
 };
 use tintype_tests::{ADMIN_PASSWORD, Client, Refused, Tintype, Upload, pictures};
 use tokio::{sync::mpsc, time::timeout};
@@ -171,6 +172,7 @@ async fn a_token_revoked_at_one_server_ends_at_the_other_within_a_second_with_it
         let there = there.clone();
         async move { there.download(waiting).await }
     });
+    let mut watch = there.images().watch_images(WatchImagesRequest::default()).await.expect("a stream").into_inner();
     there.current_user().await.expect("it is good until now");
 
     here.auth().revoke_token(RevokeTokenRequest::default()).await.expect("revoked");
@@ -178,6 +180,15 @@ async fn a_token_revoked_at_one_server_ends_at_the_other_within_a_second_with_it
     let ended = timeout(2 * PROMISED, answers.message()).await.expect("it ends").expect_err("with a status");
     assert_eq!(Refused::from(ended).kind(), (Code::Unauthenticated, "TOKEN_INVALID"));
     assert!(begin.elapsed() < PROMISED, "the upload: {:?}", begin.elapsed());
+    let ended = loop {
+        match watch.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a watch does not end well"),
+            Err(status) => break Refused::from(status),
+        }
+    };
+    assert_eq!(ended.kind(), (Code::Unauthenticated, "TOKEN_INVALID"), "the watch");
+    assert!(begin.elapsed() < PROMISED, "the watch: {:?}", begin.elapsed());
     let refused = waiting.await.expect("no panic").expect_err("it was not ready");
     assert_eq!(refused.kind(), (Code::Unauthenticated, "TOKEN_INVALID"), "a call that has not answered yet");
     assert!(begin.elapsed() < PROMISED, "the waiting call: {:?}", begin.elapsed());
