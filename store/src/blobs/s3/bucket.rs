@@ -1,6 +1,11 @@
 //! One bucket: how long its answers are waited for, and what they mean.
 
-use std::{fmt::Display, future::Future, sync::OnceLock, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use object_store::{
@@ -11,7 +16,10 @@ use object_store::{
     signer::{SignedUrlOptions, Signer},
 };
 use reqwest::Method;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::S3Config;
 use crate::{
@@ -19,14 +27,16 @@ use crate::{
     blobs::keys::{KeyParts, parse_store_id},
 };
 
-/// How long anything that is answered at once may take, with its retries: clients are told of an outage within 3 s.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// Bytes take their time on a slow line. While they are on their way the bucket is asked something else after each interval, and has to
-/// answer that.
+/// When nothing was heard of the bucket for the interval, it is asked something small; without an answer to that it is away. Both together are
+/// shorter than the 3 s within which clients are told of an outage.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// The longest that a part may take on the slowest line, and the store to put the parts together.
+/// The longest that an answer may take from a bucket that answers other questions meanwhile: one that is busy, or on a slow line.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same for a part on its way, and for putting the parts together.
 const TRANSFER_TIMEOUT: Duration = Duration::from_mins(2);
+/// Parts of one process that are on their way at once: enough to fill a line, few enough that each of them arrives soon.
+const TRANSFERS_AT_ONCE: usize = 8;
 
 /// How long a signed list may be asked for.
 const LIST_URL_TTL: Duration = Duration::from_mins(1);
@@ -47,6 +57,9 @@ pub(super) struct Bucket {
     name: String,
     /// What [`store_id`](Self::store_id) last answered: should another bucket turn up in the place of this one, it must not pass for it.
     seen_id: OnceLock<StoreId>,
+    /// When a request of this process was last answered as it should be.
+    last_heard: Mutex<Option<Instant>>,
+    transfers: Semaphore,
 }
 
 impl Bucket {
@@ -58,6 +71,8 @@ impl Bucket {
             prefix: format!("{}{separator}", config.prefix),
             name: format!("bucket s3://{}{separator}{}", config.bucket, config.prefix),
             seen_id: OnceLock::new(),
+            last_heard: Mutex::default(),
+            transfers: Semaphore::new(TRANSFERS_AT_ONCE),
         })
     }
 
@@ -82,30 +97,65 @@ impl Bucket {
         Path::from(format!("{}{name}", self.prefix))
     }
 
-    /// Waits for what is answered at once.
+    /// Waits for what is answered at once by a bucket that is well.
     pub(super) async fn soon<T>(&self, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-        timeout(ANSWER_TIMEOUT, work).await.unwrap_or_else(|_| Err(silent(ANSWER_TIMEOUT)))
+        self.unless_away(ANSWER_TIMEOUT, work).await
     }
 
-    /// Waits for what may take its time, as long as the bucket answers other questions meanwhile.
-    pub(super) async fn while_it_answers<T>(&self, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    /// Waits for its turn and then for what may take its time.
+    pub(super) async fn transfer<T>(&self, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        let in_turn = async {
+            let _turn = self.transfers.acquire().await.expect("nobody closes the semaphore");
+            work.await
+        };
+        self.unless_away(TRANSFER_TIMEOUT, in_turn).await
+    }
+
+    /// Waits up to `limit`, and no longer than the bucket is heard of. A slow bucket and one that is away are told apart by whether it answers
+    /// anything at all.
+    async fn unless_away<T>(&self, limit: Duration, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
         tokio::select! {
-            result = work => result,
-            error = self.until_silent() => Err(error),
+            biased;
+            result = work => {
+                if result.is_ok() {
+                    self.heard();
+                }
+                result
+            }
+            error = self.until_silent(limit) => Err(error),
         }
     }
 
-    async fn until_silent(&self) -> Error {
+    async fn until_silent(&self, limit: Duration) -> Error {
         let begin = Instant::now();
-        while begin.elapsed() < TRANSFER_TIMEOUT {
-            sleep(LOOK_INTERVAL).await;
+        while begin.elapsed() < limit {
+            let quiet_since = self.last_heard().map_or(begin, |heard| heard.max(begin));
+            sleep_until(quiet_since + LOOK_INTERVAL).await;
+            if self.last_heard() > Some(quiet_since) {
+                continue;
+            }
             match timeout(LOOK_TIMEOUT, self.client.head(&self.object(STORE_ID))).await {
-                Ok(Ok(_) | Err(Error::NotFound { .. })) => {}
+                Ok(Ok(_) | Err(Error::NotFound { .. })) => self.heard(),
                 Ok(Err(error)) => return error,
-                Err(_) => return silent(LOOK_TIMEOUT),
+                // Too busy for this question, but not for others.
+                Err(_) if self.last_heard() > Some(quiet_since) => {}
+                Err(_) => return silent(LOOK_INTERVAL + LOOK_TIMEOUT),
             }
         }
-        silent(TRANSFER_TIMEOUT)
+        silent(limit)
+    }
+
+    fn heard(&self) {
+        *self.last_heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn last_heard(&self) -> Option<Instant> {
+        *self.last_heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fails unless the bucket was heard of just now or can be, and is the one that it was.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        if self.last_heard().is_some_and(|heard| heard.elapsed() < LOOK_INTERVAL) { Ok(()) } else { self.check_same_bucket().await }
     }
 
     /// Fails with `Kind::Misconfigured` unless there is such a bucket and these credentials may read it.
@@ -148,8 +198,7 @@ impl Bucket {
             return Ok(());
         }
         let place = self.object(STORE_ID);
-        // Not soon: only a start waits for it, and of several at once a store may let all but one wait.
-        match self.while_it_answers(self.create(&place, Bytes::from(format!("{id}\n")))).await {
+        match self.soon(self.create(&place, Bytes::from(format!("{id}\n")))).await {
             Ok(()) => Ok(()),
             // Another one was quicker, or the answer of an earlier try got lost.
             Err(error) if !is_silent(&error) && self.read_store_id().await?.is_some() => Ok(()),
@@ -223,7 +272,7 @@ fn uploads_in(answer: &str, path: &str) -> Vec<String> {
 #[error("no answer for {0:?}")]
 struct Silence(Duration);
 
-pub(super) fn silent(patience: Duration) -> Error {
+fn silent(patience: Duration) -> Error {
     Error::Generic { store: STORE, source: Box::new(Silence(patience)) }
 }
 

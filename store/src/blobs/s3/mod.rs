@@ -115,9 +115,9 @@ impl Blobs for S3 {
         failed.map_or(Ok(stale.len() as u64), Err)
     }
 
-    /// Only reads: every request has its price.
+    /// Only reads, and not even that when other requests are answered: each has its price.
     async fn ping(&self) -> Result<(), StoreError> {
-        self.shared.bucket.check_same_bucket().await
+        self.shared.bucket.ping().await
     }
 }
 

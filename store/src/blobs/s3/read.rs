@@ -1,18 +1,11 @@
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
-use tokio::time::timeout;
 
-use super::{
-    Shared,
-    bucket::{is_silent, silent},
-};
+use super::{Shared, bucket::is_silent};
 use crate::{BlobKey, Kind, StoreError, blobs::CHECKSUM_BLOCK_BYTES};
-
-/// How long a download may stand still on the side of the bucket.
-const STALL_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// A download on its way: one request, cut into pieces as it comes in. Holds a piece, and what came with its end.
 struct Download {
@@ -62,16 +55,12 @@ impl Download {
                 self.left.start = end;
                 return Ok(Some(piece.freeze()));
             }
-            let failure = match timeout(STALL_TIMEOUT, self.body.next()).await {
-                Ok(Some(Ok(bytes))) => {
-                    self.ahead = bytes;
-                    continue;
-                }
-                Ok(Some(Err(error))) => error,
-                Ok(None) => Error::Generic { store: "S3", source: "the answer ended too soon".into() },
-                Err(_) => silent(STALL_TIMEOUT),
-            };
-            return Err(why(&self.shared, &self.key, self.left.end, failure).await);
+            let too_soon = || Error::Generic { store: "S3", source: "the answer ended too soon".into() };
+            let next = async { self.body.next().await.unwrap_or_else(|| Err(too_soon())) };
+            match self.shared.bucket.soon(next).await {
+                Ok(bytes) => self.ahead = bytes,
+                Err(error) => return Err(why(&self.shared, &self.key, self.left.end, error).await),
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use object_store::{PutPayload, multipart::MultipartStore};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    sync::watch,
     time::Instant,
 };
 
@@ -159,15 +160,20 @@ async fn server(answer: Option<&'static str>) -> String {
     url
 }
 
+/// A store at this endpoint, which may not be there.
+async fn unopened(endpoint: &str) -> BucketFixture {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let catalog = Sqlite::open(&folder.path().join("catalog.db")).await.expect("a new catalog");
+    let bucket = Bucket::new(&S3Config { endpoint: Some(endpoint.to_owned()), ..test_config() }).expect("settings");
+    let shared = Shared { bucket, writes: Arc::new(catalog), cleanups: TaskTracker::new() };
+    BucketFixture { blobs: S3 { shared: Arc::new(shared) }, _catalog: folder }
+}
+
 #[tokio::test]
 async fn every_call_says_unavailable_within_three_seconds_when_the_bucket_is_away() {
     let fails = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     for endpoint in ["http://127.0.0.1:1".to_owned(), server(None).await, server(Some(fails)).await] {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let catalog = Sqlite::open(&folder.path().join("catalog.db")).await.expect("a new catalog");
-        let bucket = Bucket::new(&S3Config { endpoint: Some(endpoint.clone()), ..test_config() }).expect("settings");
-        let shared = Shared { bucket, writes: Arc::new(catalog), cleanups: TaskTracker::new() };
-        let blobs = S3 { shared: Arc::new(shared) };
+        let BucketFixture { blobs, _catalog } = unopened(&endpoint).await;
         let soon = async |what: &str, call: BoxFuture<'_, Result<(), StoreError>>| {
             let begin = Instant::now();
             let error = call.await.expect_err(what);
@@ -197,4 +203,35 @@ async fn every_call_says_unavailable_within_three_seconds_when_the_bucket_is_awa
         )
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_slow_bucket_is_waited_for_while_it_answers_other_questions() {
+    // Takes bytes only after it was asked three other things meanwhile.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
+    let questions = watch::Sender::new(0);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let questions = questions.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 1 << 14];
+                if stream.read(&mut request).await? == 0 {
+                    return Ok(());
+                }
+                let status = if request.starts_with(b"HEAD") {
+                    questions.send_modify(|questions| *questions += 1);
+                    "404 Not Found"
+                } else {
+                    let asked = questions.subscribe().wait_for(|questions| *questions == 3).await.is_ok();
+                    if asked { "200 OK\r\netag: \"1\"" } else { "500 Internal Server Error" }
+                };
+                stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).await
+            });
+        }
+    });
+    let fixture = unopened(&endpoint).await;
+    let mut sink = BlobSink::create(&fixture.blobs, key()).await.expect("a blob can be begun");
+    sink.write(Bytes::from_static(b"bytes")).await.expect("bytes can be written");
+    sink.publish().await.expect("it arrives after all");
 }

@@ -32,12 +32,16 @@ struct Upload {
     id: Option<String>,
     parts: Vec<PartId>,
     in_flight: Option<JoinHandle<Result<Sent, StoreError>>>,
+    /// Of the part that arrived last.
+    spare: Bytes,
 }
 
 /// What became of a part. The id is known in any case, for what was begun has to be ended.
 struct Sent {
     id: String,
     part: Result<PartId, StoreError>,
+    /// Its memory, for the part after the next.
+    bytes: Bytes,
 }
 
 impl S3Writer {
@@ -48,7 +52,10 @@ impl S3Writer {
     /// Sends the part at hand as soon as the one before it has arrived, and does not wait for its arrival.
     async fn send_part(&mut self) -> Result<(), StoreError> {
         self.upload.landed().await?;
-        let bytes = mem::replace(&mut self.part, BytesMut::with_capacity(PART_BYTES)).freeze();
+        let mut next = mem::take(&mut self.upload.spare).try_into_mut().unwrap_or_default();
+        next.clear();
+        next.reserve(PART_BYTES);
+        let bytes = mem::replace(&mut self.part, next).freeze();
         let (shared, key, path) = (Arc::clone(&self.shared), self.key.clone(), self.path.clone());
         let (id, index) = (self.upload.id.clone(), self.upload.parts.len());
         self.upload.begun = true;
@@ -58,8 +65,8 @@ impl S3Writer {
                 Some(id) => id,
                 None => shared.begin(&key, &path).await?,
             };
-            let part = shared.send(&key, &path, &id, index, bytes).await;
-            Ok(Sent { id, part })
+            let part = shared.send(&key, &path, &id, index, bytes.clone()).await;
+            Ok(Sent { id, part, bytes })
         }));
         Ok(())
     }
@@ -73,6 +80,7 @@ impl Upload {
         self.in_flight = None;
         let sent = sent.map_err(|error| StoreError::caused_by(Kind::Internal, "a part was not sent to its end", error))??;
         self.id = Some(sent.id);
+        self.spare = sent.bytes;
         self.parts.push(sent.part?);
         Ok(())
     }
@@ -144,7 +152,7 @@ impl Drop for S3Writer {
 impl Shared {
     /// Writes a blob of one part.
     async fn put(&self, key: &BlobKey, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
-        let put = self.bucket.while_it_answers(self.bucket.create(path, bytes)).await;
+        let put = self.bucket.transfer(self.bucket.create(path, bytes)).await;
         put.map_err(|error| self.bucket.failed(format_args!("write blob {key} to"), error))
     }
 
@@ -162,14 +170,14 @@ impl Shared {
 
     async fn send(&self, key: &BlobKey, path: &Path, id: &str, index: usize, bytes: Bytes) -> Result<PartId, StoreError> {
         let (id, payload) = (id.to_owned(), PutPayload::from_bytes(bytes));
-        let sent = self.bucket.while_it_answers(self.bucket.client.put_part(path, &id, index, payload)).await;
+        let sent = self.bucket.transfer(self.bucket.client.put_part(path, &id, index, payload)).await;
         sent.map_err(|error| self.bucket.failed(format_args!("write part {} of blob {key} to", index + 1), error))
     }
 
     /// Makes a blob of the parts and compares its size. Every part was checked by its SHA-256 when it arrived.
     async fn complete(&self, key: &BlobKey, path: &Path, id: &str, parts: Vec<PartId>, size_bytes: u64) -> Result<(), StoreError> {
         let (bucket, id) = (&self.bucket, id.to_owned());
-        let completed = bucket.while_it_answers(bucket.client.complete_multipart(path, &id, parts)).await;
+        let completed = bucket.transfer(bucket.client.complete_multipart(path, &id, parts)).await;
         completed.map_err(|error| bucket.failed(format_args!("put the parts of blob {key} together in"), error))?;
         let found = bucket.soon(bucket.client.head(path)).await;
         let found = found.map_err(|error| bucket.failed(format_args!("find blob {key} in"), error))?;
