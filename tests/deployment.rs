@@ -101,6 +101,8 @@ impl Tintype {
         tintype.set("TINTYPE_GRPC_ADDR", "127.0.0.1:0");
         tintype.set("TINTYPE_HTTP_ADDR", "127.0.0.1:0");
         tintype.set("TINTYPE_LOG", "info");
+        // Tests ask as often as they like; what the rate promises has tests of its own, which set one.
+        tintype.set("TINTYPE_REQUESTS_PER_SECOND", "0");
         for (name, value) in more {
             tintype.set(name, value);
         }

@@ -50,7 +50,7 @@ async fn who_waited_as_told_is_let_in() {
 
 #[tokio::test]
 async fn a_new_password_ends_every_token_and_the_old_password() {
-    let tintype = Tintype::embedded_with(&[("TINTYPE_REQUESTS_PER_SECOND", "0")]).await;
+    let tintype = Tintype::embedded().await;
     tintype.add_user("ada").await;
     let (first, second) = (tintype.client_of("ada").await, tintype.client_of("ada").await);
     let change = |old: &str| ChangePasswordRequest { old_password: old.to_owned(), new_password: "sesame".to_owned() };
@@ -78,7 +78,7 @@ fn printed_password(line: &str) -> Option<String> {
 
 #[tokio::test]
 async fn an_operator_resets_the_administrator_beside_running_servers() {
-    let tintype = Tintype::cluster_with(0, &[("TINTYPE_REQUESTS_PER_SECOND", "0")]).await;
+    let tintype = Tintype::cluster(0).await;
     let before = tintype.client().await;
     let catalog = tintype.catalog().await;
     let admin = catalog.user_by_name("admin").await.expect("the catalog answers").expect("it is there");

@@ -84,7 +84,7 @@ async fn every_method_takes_exactly_the_tokens_that_are_good_for_it() {
 
 #[tokio::test]
 async fn a_token_says_what_it_is_for_and_ends_at_its_time() {
-    let tintype = Tintype::embedded_with(&[("TINTYPE_REQUESTS_PER_SECOND", "0")]).await;
+    let tintype = Tintype::embedded().await;
     let stranger = tintype.stranger().await;
     let ttl = Some(prost_types::Duration { seconds: 1, nanos: 0 });
     let short = CreateTokenRequest { ttl, label: "for a moment".to_owned(), ..request("admin", &[TokenScope::Read]) };
@@ -154,7 +154,7 @@ async fn open_upload(client: &Client) -> (mpsc::Sender<UploadImagesRequest>, Str
 
 #[tokio::test]
 async fn a_token_revoked_at_one_server_ends_at_the_other_within_a_second_with_its_open_calls() {
-    let tintype = Tintype::cluster_with(0, &[("TINTYPE_REQUESTS_PER_SECOND", "0")]).await;
+    let tintype = Tintype::cluster(0).await;
     let (_second, url) = tintype.another_server().await;
     let admin = tintype.client().await;
     tintype.add_user("ada").await;

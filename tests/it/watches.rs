@@ -173,7 +173,7 @@ async fn every_watcher_sees_every_change_once_through_a_restart_embedded() {
 
 #[tokio::test]
 async fn the_state_comes_first_each_image_once_in_the_order_of_ids() {
-    let tintype = Tintype::embedded_with(&[("TINTYPE_REQUESTS_PER_SECOND", "0")]).await;
+    let tintype = Tintype::embedded().await;
     let client = tintype.client().await;
     // More than a watch reads at once.
     let files = (0..150).map(|seed| Upload::new("tiny.png", pictures::png(1, 1, seed))).collect();
