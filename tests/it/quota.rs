@@ -9,9 +9,6 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-/// No bound on calls, so that a test may ask until something is so.
-const NO_RATE: (&str, &str) = ("TINTYPE_REQUESTS_PER_SECOND", "0");
-
 /// A user of this name who may store so much.
 async fn user(tintype: &Tintype, name: &str, quota_bytes: u64) -> Client {
     tintype.add_user(name).await;
@@ -66,18 +63,18 @@ async fn usage_is_exact(tintype: Tintype) {
 
 #[tokio::test]
 async fn usage_is_exact_embedded() {
-    usage_is_exact(Tintype::embedded_with(&[NO_RATE]).await).await;
+    usage_is_exact(Tintype::embedded().await).await;
 }
 
 #[tokio::test]
 async fn usage_is_exact_in_a_cluster() {
-    usage_is_exact(Tintype::cluster_with(1, &[NO_RATE]).await).await;
+    usage_is_exact(Tintype::cluster(1).await).await;
 }
 
 #[tokio::test]
 async fn what_does_not_fit_is_refused_as_soon_as_that_is_certain() {
     const QUOTA: u64 = 500_000;
-    let tintype = Tintype::cluster_with(0, &[NO_RATE]).await;
+    let tintype = Tintype::cluster(0).await;
     let client = user(&tintype, "ada", QUOTA).await;
     let bmp = || pictures::bmp(400, 400, 1);
     assert_eq!(bmp().len(), 480_054);
@@ -105,7 +102,7 @@ async fn what_does_not_fit_is_refused_as_soon_as_that_is_certain() {
 
 #[tokio::test]
 async fn what_is_arriving_counts_while_it_arrives() {
-    let tintype = Tintype::embedded_with(&[NO_RATE]).await;
+    let tintype = Tintype::embedded().await;
     let client = user(&tintype, "ada", 700_000).await;
     let (sender, receiver) = mpsc::channel(4);
     let start = Message::Start(UploadStart { file_name: "slow.bmp".to_owned(), ..UploadStart::default() });
@@ -126,7 +123,7 @@ async fn what_is_arriving_counts_while_it_arrives() {
 #[tokio::test]
 async fn two_servers_together_store_no_more_than_the_quota() {
     const QUOTA: u64 = 1_000_000;
-    let tintype = Tintype::cluster_with(0, &[NO_RATE]).await;
+    let tintype = Tintype::cluster(0).await;
     let (_second, url) = tintype.another_server().await;
     let here = user(&tintype, "ada", QUOTA).await;
     let there = Client { channel: Client::connect(&url).await.channel, token: here.token.clone() };
