@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use tintype_process::Shutdown;
 use tintype_store::{
-    BlobKey, Claim, Commit, ConversionLimits, Failure, FailureReason, ImageHeader, Job, Kind, StoreError, Timestamp, jobs::Delivery,
+    BlobKey, Claim, Commit, ConversionLimits, Failure, FailureReason, ImageHeader, Job, Kind, Spec, StoreError, Timestamp, jobs::Delivery,
     open::Stores,
 };
 use tokio::{
@@ -16,7 +16,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use crate::{
     WorkerConfig,
     backoff::{Failures, delay_after},
-    convert::{ConvertError, Converted, Spec},
+    convert::{ConvertError, Converted},
     making::Made,
 };
 
@@ -149,7 +149,7 @@ impl Workplace {
             Commit::Done => {
                 self.stores.nudges.nudge();
                 let (size_bytes, duration_ms) = (blob.digest.size_bytes, begun.elapsed().as_millis());
-                info!(size_bytes, duration_ms, "made rendition {} of image {} ({})", job.rendition, job.image, job.format);
+                info!(size_bytes, duration_ms, "made rendition {} of image {} ({})", job.rendition, job.image, job.spec);
                 Ok(())
             }
             Commit::LeaseLost => Err(JobError::LeaseLost),

@@ -12,7 +12,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 use tracing::warn;
 
 use crate::{
-    convert::{ConvertError, Converted, Spec},
+    convert::{ConvertError, Converted},
     job::{JobError, Workplace},
 };
 
@@ -28,7 +28,7 @@ impl Workplace {
     pub(crate) async fn make(&self, job: &Job, slot: Arc<OwnedSemaphorePermit>) -> Result<Made, JobError> {
         let input = self.read_original(job).await?;
         let Converted { bytes, picture } = self.convert(job, input, slot).await?;
-        let key = BlobKey::rendition(job.owner, job.format);
+        let key = BlobKey::rendition(job.owner, job.spec.format);
         let mut sink = BlobSink::create(&*self.stores.blobs, key.clone()).await?;
         sink.write(Bytes::from(bytes)).await?;
         sink.persist().await?;
@@ -50,7 +50,7 @@ impl Workplace {
     /// it ends, so that there are never more conversions in memory than slots.
     async fn convert(&self, job: &Job, input: Vec<u8>, slot: Arc<OwnedSemaphorePermit>) -> Result<Converted, JobError> {
         let (engine, limits) = (Arc::clone(&self.engine), self.config.limits.clone());
-        let (header, spec) = (job.header, Spec::new(job.format));
+        let (header, spec) = (job.header, job.spec);
         let limit = limits.timeout;
         let conversion = spawn_blocking(move || {
             let _occupied = slot;

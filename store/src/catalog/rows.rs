@@ -78,7 +78,7 @@ macro_rules! rendition_columns {
 macro_rules! select_job {
     ($source:literal) => {
         concat!(
-            "SELECT r.id AS rendition_id, r.format AS rendition_format, r.attempt, r.lease_token, i.id AS image_id, i.owner_id, ",
+            "SELECT r.id AS rendition_id, r.spec, r.attempt, r.lease_token, i.id AS image_id, i.owner_id, ",
             "i.format AS image_format, i.width, i.height, i.frame_count, o.key, o.size_bytes, o.sha256, o.block_crc32c FROM ",
             $source,
             " r JOIN images i ON i.id = r.image_id JOIN blobs o ON o.key = i.original_key "
@@ -216,7 +216,7 @@ from_row!(Job, |row| Job {
     rendition: RenditionId(row.try_get("rendition_id")?),
     image: ImageId(row.try_get("image_id")?),
     owner: UserId(row.try_get("owner_id")?),
-    format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
+    spec: row.try_get::<String, _>("spec")?.parse().map_err(|error| undecodable("spec", error))?,
     header: ImageHeader::from_row(row)?,
     original: StoredBlob::from_row(row)?,
     attempt: row.try_get::<i64, _>("attempt")? as u32,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Format, ImageHeader, ImageId, Rendition, RenditionId, RenditionState, StoredBlob, Timestamp, UserId};
+use super::{Format, ImageHeader, ImageId, Rendition, RenditionId, RenditionState, Spec, StoredBlob, Timestamp, UserId};
 
 /// Proof that a worker holds a rendition: grows with every claim, so that a late worker's result is told from the current one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,8 +15,8 @@ pub struct Job {
     pub image: ImageId,
     /// The image's owner, under whose folder the result goes.
     pub owner: UserId,
-    /// The format to make.
-    pub format: Format,
+    /// What to make.
+    pub spec: Spec,
     /// What the original's header says.
     pub header: ImageHeader,
     /// The original.

@@ -6,6 +6,7 @@ mod ids;
 mod image;
 mod job;
 mod limits;
+mod spec;
 mod time;
 mod user;
 
@@ -15,5 +16,6 @@ pub use ids::*;
 pub use image::*;
 pub use job::*;
 pub use limits::*;
+pub use spec::*;
 pub use time::*;
 pub use user::*;

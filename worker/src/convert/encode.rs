@@ -4,10 +4,10 @@ use image::{
     DynamicImage, ImageEncoder, ImageFormat, RgbaImage,
     codecs::{gif::GifEncoder, webp::WebPEncoder},
 };
-use tintype_store::Format;
+use tintype_store::{Format, Spec};
 
 use super::{
-    ConvertError, Spec, jpeg,
+    ConvertError, jpeg,
     pixels::{in_8_bit, onto_white, over_white_8, without_grey_alpha},
     png_out,
 };
@@ -24,7 +24,7 @@ pub(super) fn encode(image: DynamicImage, spec: &Spec) -> Result<Vec<u8>, Conver
         )));
     }
     match spec.format {
-        Format::Jpeg => jpeg::encode(&in_8_bit(onto_white(image)), spec.quality),
+        Format::Jpeg => jpeg::encode(&in_8_bit(onto_white(image)), spec.quality()),
         Format::Png => png_out::encode_still(image),
         Format::WebP => {
             let image = in_8_bit(image);

@@ -14,7 +14,7 @@ mod jpeg;
 mod pixels;
 mod png_out;
 
-use tintype_store::{ConversionLimits, Format, ImageHeader, Picture};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec};
 
 pub use error::ConvertError;
 
@@ -24,25 +24,6 @@ pub const INPUT_FORMATS: [Format; 9] =
 
 /// What [`convert`] makes.
 pub const OUTPUT_FORMATS: [Format; 6] = [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp];
-
-/// What to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spec {
-    /// One of [`OUTPUT_FORMATS`]; WebP is lossless.
-    pub format: Format,
-    /// From 1 to 100, for JPEG alone; its chroma is sampled 4:2:0.
-    pub quality: u8,
-}
-
-impl Spec {
-    /// JPEG quality where none is asked for.
-    pub const QUALITY: u8 = 82;
-
-    /// This format with the defaults.
-    pub fn new(format: Format) -> Self {
-        Self { format, quality: Self::QUALITY }
-    }
-}
 
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq)]

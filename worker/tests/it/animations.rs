@@ -9,7 +9,7 @@ use image::{
         png::PngDecoder,
     },
 };
-use tintype_store::{FailureReason, Format, Picture, header::read_header};
+use tintype_store::{FailureReason, Format, Picture, Spec, header::read_header};
 
 use crate::pictures::{as_png, converted, decoded, encoded, largest_difference};
 
@@ -110,7 +110,7 @@ fn frames_are_never_cut_silently() {
     // Limits were checked with the number of frames in the header, so more than that are refused as well.
     let mut header = read_header(&whole).expect("the header is good");
     header.frame_count = 2;
-    let spec = tintype_worker::convert::Spec::new(Format::Png);
+    let spec = Spec::new(Format::Png);
     let error = tintype_worker::convert::convert(&whole, &header, &spec, &tintype_store::ConversionLimits::default());
     assert_eq!(error.expect_err("it has more frames").reason, FailureReason::CorruptInput);
 }
@@ -119,7 +119,7 @@ fn frames_are_never_cut_silently() {
 fn frame_limits_hold() {
     let input = gif(&three_frames(), Repeat::Infinite);
     let header = read_header(&input).expect("the header is good");
-    let spec = tintype_worker::convert::Spec::new(Format::Png);
+    let spec = Spec::new(Format::Png);
     let mut limits = tintype_store::ConversionLimits::default();
     limits.image.max_frames = 2;
     let error = tintype_worker::convert::convert(&input, &header, &spec, &limits).expect_err("it has too many frames");

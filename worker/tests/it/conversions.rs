@@ -2,8 +2,8 @@
 
 use image::{ColorType, DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba};
 use moxcms::{ColorProfile, Layout, TransformOptions};
-use tintype_store::{ConversionLimits, FailureReason, Format, Picture, header::read_header};
-use tintype_worker::convert::{OUTPUT_FORMATS, Spec, convert};
+use tintype_store::{ConversionLimits, FailureReason, Format, Picture, Spec, header::read_header};
+use tintype_worker::convert::{OUTPUT_FORMATS, convert};
 
 use crate::pictures::{as_jpeg, as_png, converted, decoded, encoded, gradient, largest_difference, png_with_orientation, png_with_profile};
 

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tintype_store::{ConversionLimits, Format, header::read_header};
-use tintype_worker::convert::{Spec, convert};
+use tintype_store::{ConversionLimits, Format, Spec, header::read_header};
+use tintype_worker::convert::convert;
 
 /// Converts every file under the folder that `TINTYPE_CORPUS` names; with `TINTYPE_CORPUS_OUT` the results are kept there.
 #[test]

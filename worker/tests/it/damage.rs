@@ -24,7 +24,7 @@ fn a_file_that_ends_too_soon_is_corrupt_in_every_format() {
         for kept in [whole.len() / 2, whole.len() * 9 / 10, whole.len() - 40] {
             let Ok(header) = tintype_store::header::read_header(&whole[..kept]) else { continue };
             let limits = tintype_store::ConversionLimits::default();
-            let spec = tintype_worker::convert::Spec::new(Format::Jpeg);
+            let spec = tintype_store::Spec::new(Format::Jpeg);
             let result = tintype_worker::convert::convert(&whole[..kept], &header, &spec, &limits);
             assert_eq!(result.map(|_| ()).map_err(|error| error.reason), Err(FailureReason::CorruptInput), "{format:?} cut to {kept}");
         }
@@ -62,7 +62,7 @@ fn kinds_of_jpeg_that_are_not_read_are_named() {
     for (name, input) in
         [("12-bit", with(4, 12)), ("lossless", with(1, 0xC3)), ("arithmetic", with(1, 0xC9)), ("hierarchical", with(1, 0xC5))]
     {
-        let spec = tintype_worker::convert::Spec::new(Format::Png);
+        let spec = tintype_store::Spec::new(Format::Png);
         let limits = tintype_store::ConversionLimits::default();
         let error = tintype_worker::convert::convert(&input, &header, &spec, &limits).expect_err("it is not read");
         assert_eq!(error.reason, FailureReason::UnsupportedInput);

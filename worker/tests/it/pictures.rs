@@ -3,8 +3,8 @@
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, codecs::png::PngEncoder};
-use tintype_store::{ConversionLimits, Format, header::read_header};
-use tintype_worker::convert::{ConvertError, Converted, Spec, convert};
+use tintype_store::{ConversionLimits, Format, Spec, header::read_header};
+use tintype_worker::convert::{ConvertError, Converted, convert};
 
 pub(crate) fn converted(input: &[u8], format: Format) -> Result<Converted, ConvertError> {
     let header = read_header(input).expect("the header is good");

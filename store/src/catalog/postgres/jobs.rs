@@ -31,7 +31,7 @@ impl Jobs for Postgres {
             "WITH moved AS (
                  UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $3,
                      worker_id = $4, due_at = NULL, told_at = NULL
-                 WHERE id = $1 AND state = 'pending' AND due_at <= $2 RETURNING id, image_id, format, state, attempt, lease_token
+                 WHERE id = $1 AND state = 'pending' AND due_at <= $2 RETURNING id, image_id, spec, format, state, attempt, lease_token
              ), ",
             log_moved!(),
             select_job!("moved")

@@ -1,5 +1,5 @@
 use super::support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, pending, png, second, user};
-use crate::{Claim, Commit, Failure, FailureReason, Format, NewImage, Output, RenditionId, RenditionState, Retry};
+use crate::{Claim, Commit, Failure, FailureReason, Format, NewImage, Output, RenditionId, RenditionState, Retry, Spec};
 
 fn failure() -> Failure {
     Failure { reason: FailureReason::CorruptInput, message: "the file ends too soon".to_owned() }
@@ -28,7 +28,7 @@ pub(super) async fn a_granted_claim_has_all_that_is_needed(fresh: Fresh) {
     let rendition = &image.renditions[1];
     let job = claim(&*catalog, rendition.id, BEGIN).await;
     assert_eq!((job.rendition, job.image, job.owner), (rendition.id, image.id, owner));
-    assert_eq!((job.format, job.header, job.attempt), (rendition.format, new.header, 1));
+    assert_eq!((job.spec, job.header, job.attempt), (Spec::new(rendition.format), new.header, 1));
     assert_eq!(job.original, new.original);
 
     let now = catalog.rendition(rendition.id).await.expect("an answer").expect("a rendition");

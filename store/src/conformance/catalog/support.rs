@@ -102,7 +102,7 @@ pub(super) fn original(owner: UserId, format: Format) -> StoredBlob {
 
 /// A blob of a rendition, unlike any other.
 pub(super) fn output(job: &Job) -> StoredBlob {
-    stored(BlobKey::rendition(job.owner, job.format))
+    stored(BlobKey::rendition(job.owner, job.spec.format))
 }
 
 fn stored(key: BlobKey) -> StoredBlob {
