@@ -212,7 +212,9 @@ async fn a_token_revoked_at_one_server_ends_at_the_other_within_a_second_with_it
     assert_eq!(refused.kind(), (Code::Unauthenticated, "TOKEN_INVALID"));
     let call_refused = at.saturating_duration_since(begin);
     assert!(call_refused < PROMISED, "new calls: {call_refused:?}");
-    println!("after the answer to the revocation: a call was refused within {call_refused:?}, an open upload ended within {upload_ended:?}");
+    println!(
+        "after the answer to the revocation: a call was refused within {call_refused:?}, an open upload ended within {upload_ended:?}"
+    );
     let ended = loop {
         match download.message().await {
             Ok(Some(_)) => {}
