@@ -31,8 +31,9 @@ use crate::{
     status::no_such_method,
 };
 
-/// Flow-control windows (RFC 9113, section 6.9): enough for 100 Mbit/s over 100 ms on one stream, and a bound on what one client can park here.
-const STREAM_WINDOW_BYTES: u32 = 5 << 18;
+/// Flow-control windows (RFC 9113, section 6.9): enough for 60 Mbit/s over 100 ms on one stream, and a bound on what one client can park here:
+/// while the store is slow, a stream has up to twice as much in memory, with the chunk at hand and what the allocator adds.
+const STREAM_WINDOW_BYTES: u32 = 3 << 18;
 const CONNECTION_WINDOW_BYTES: u32 = 5 << 19;
 /// tonic passes "unset" on as "unbounded"; these are hyper's own defaults against reset floods (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
