@@ -3,6 +3,7 @@
 mod access;
 mod account_commands;
 mod command_line;
+mod containment;
 mod conversion;
 mod corpus;
 mod counted;
