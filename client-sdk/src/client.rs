@@ -13,8 +13,9 @@ use tonic::{
 };
 
 use crate::{
-    ClientBuilder, DownloadRequest, Error, ErrorKind, Event, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy, Secret,
-    SignIn, Source, TokenProvider, Tokens, Upload, User, Users, Watch, retry::Attempts, token, wire,
+    ClientBuilder, CreateRendition, DownloadRequest, Error, ErrorKind, Event, Format, Image, ImageState, Limits, ListImages, Rendition,
+    Result, RetryPolicy, Secret, SignIn, Source, TokenProvider, Tokens, UpdateImage, Upload, User, Users, Watch, retry::Attempts, token,
+    wire,
 };
 
 /// A connection to a Tintype service.
@@ -143,6 +144,16 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Asks for an image in a format, in any size and quality: a builder, see [`CreateRendition`].
+    pub fn create_rendition(&self, image_id: i64, format: Format) -> CreateRendition {
+        CreateRendition::new(self.clone(), image_id, format)
+    }
+
+    /// Changes an image's file name or labels: a builder, see [`UpdateImage`].
+    pub fn update_image(&self, image_id: i64) -> UpdateImage {
+        UpdateImage::new(self.clone(), image_id)
     }
 
     /// Puts a failed rendition back into the queue, with all its attempts, and returns it as it is then.

@@ -10,6 +10,8 @@
 //! println!("stored {} as image {}: {} x {} pixels", image.file_name, image.id, image.width, image.height);
 //!
 //! client.download(image.id).format(Format::Jpeg).wait().to_path("cat.jpeg").await?;
+//! let small = client.create_rendition(image.id, Format::WebP).width(320).send().await?;
+//! client.download_rendition(small.id).wait().to_path("cat.webp").await?;
 //! client.delete(image.id).await?;
 //! # Ok(())
 //! # }
@@ -30,6 +32,7 @@
 mod builder;
 mod client;
 mod download;
+mod edits;
 mod error;
 mod limits;
 mod list;
@@ -37,6 +40,7 @@ mod model;
 mod retry;
 mod sign_in;
 mod source;
+mod spec;
 mod token;
 mod tokens;
 mod upload;
@@ -49,6 +53,7 @@ pub use async_trait::async_trait;
 pub use builder::{ClientBuilder, TlsOptions};
 pub use client::Client;
 pub use download::{Download, DownloadInfo, DownloadRequest};
+pub use edits::{CreateRendition, UpdateImage};
 pub use error::{Error, ErrorKind, FieldViolation, Result};
 pub use limits::Limits;
 pub use list::{ListImages, Page};
@@ -56,6 +61,7 @@ pub use model::{Format, Image, ImageState, Rendition, RenditionFailure, Renditio
 pub use retry::RetryPolicy;
 pub use sign_in::SignIn;
 pub use source::Source;
+pub use spec::{Effort, Fit, RenditionSpec};
 pub use tintype_proto::v1::ErrorReason;
 pub use token::{Secret, Token, TokenProvider};
 pub use tokens::{TokenPage, Tokens};

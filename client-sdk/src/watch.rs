@@ -36,7 +36,7 @@ pub enum Event {
         /// When.
         at: SystemTime,
     },
-    /// A rendition went from one state to another.
+    /// A rendition was asked for, or went from one state to another.
     RenditionChanged {
         /// The image with all its renditions.
         image: Image,
@@ -44,6 +44,13 @@ pub enum Event {
         rendition_id: i64,
         /// The state it went to; in `image` it may already be in another.
         state: RenditionState,
+        /// When.
+        at: SystemTime,
+    },
+    /// The file name or labels of an image were changed.
+    Updated {
+        /// The image.
+        image: Image,
         /// When.
         at: SystemTime,
     },
@@ -62,7 +69,10 @@ impl Event {
     /// The image, unless it is deleted.
     pub fn image(&self) -> Option<&Image> {
         match self {
-            Event::Existing(image) | Event::Created { image, .. } | Event::RenditionChanged { image, .. } => Some(image),
+            Event::Existing(image)
+            | Event::Created { image, .. }
+            | Event::RenditionChanged { image, .. }
+            | Event::Updated { image, .. } => Some(image),
             Event::Deleted { .. } | Event::CaughtUp => None,
         }
     }

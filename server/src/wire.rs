@@ -10,7 +10,7 @@ use tintype_store::{
 };
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{limits::Limits, status::Refusal};
+use crate::{limits::Limits, status::Refusal, wire_edits};
 
 /// An id of a request: from 1.
 pub(crate) fn id(field: &'static str, value: i64) -> Result<i64, Refusal> {
@@ -111,20 +111,19 @@ pub(crate) fn user_change(field: &'static str, user: &v1::User, mask: &FieldMask
 }
 
 /// A file name in Unicode NFC: metadata that people see and browsers save by, never part of a path here.
-pub(crate) fn file_name(value: &str) -> Result<String, Refusal> {
-    const FIELD: &str = "file_name";
+pub(crate) fn file_name(field: &'static str, value: &str) -> Result<String, Refusal> {
     let name: String = value.nfc().collect();
     if name.len() > Limits::MAX_FILE_NAME_BYTES {
         let (limit, seen) = (Limits::MAX_FILE_NAME_BYTES, name.len());
-        let refusal = Refusal::field(FIELD, format_args!("must have {limit} bytes at most, not {seen} (max_file_name_bytes)"));
+        let refusal = Refusal::field(field, format_args!("must have {limit} bytes at most, not {seen} (max_file_name_bytes)"));
         return Err(refusal.with("limit", "max_file_name_bytes").with("value", limit).with("seen", seen));
     }
-    let name = text(FIELD, name, Limits::MAX_FILE_NAME_BYTES)?;
+    let name = text(field, name, Limits::MAX_FILE_NAME_BYTES)?;
     if let Some(bad) = name.chars().find(|c| c.is_control() || matches!(c, '/' | '\\')) {
-        return Err(Refusal::field(FIELD, format_args!("must not contain {bad:?}")));
+        return Err(Refusal::field(field, format_args!("must not contain {bad:?}")));
     }
     if name == "." || name == ".." {
-        return Err(Refusal::field(FIELD, format_args!("must not be {name:?}")));
+        return Err(Refusal::field(field, format_args!("must not be {name:?}")));
     }
     Ok(name)
 }
@@ -182,6 +181,7 @@ pub(crate) fn filter(value: v1::ImageFilter) -> Result<ImageFilter, Refusal> {
         },
         created_from: value.created_from.map(|value| time("filter.created_from", value)).transpose()?,
         created_before: value.created_before.map(|value| time("filter.created_before", value)).transpose()?,
+        labels: wire_edits::labels("filter.labels", value.labels)?,
     })
 }
 
@@ -285,6 +285,8 @@ pub(crate) fn proto_image(image: Image) -> v1::Image {
         sha256: image.sha256.to_vec().into(),
         create_time: Some(proto_time(image.created_at)),
         renditions: image.renditions.into_iter().map(proto_rendition).collect(),
+        labels: image.labels,
+        update_time: Some(proto_time(image.updated_at)),
     }
 }
 
@@ -308,6 +310,7 @@ pub(crate) fn proto_rendition(rendition: Rendition) -> v1::Rendition {
             .map(|failure| v1::RenditionFailure { reason: proto_reason(failure.reason).into(), message: failure.message }),
         create_time: Some(proto_time(rendition.created_at)),
         finish_time: rendition.finished_at.map(proto_time),
+        spec: Some(wire_edits::proto_spec(&rendition.spec)),
     }
 }
 
@@ -333,11 +336,11 @@ mod tests {
 
     #[test]
     fn file_names_are_names_and_nothing_else() {
-        assert_eq!(file_name("Cafe\u{301}.png").expect("a name"), "Caf\u{e9}.png");
+        assert_eq!(file_name("name", "Cafe\u{301}.png").expect("a name"), "Caf\u{e9}.png");
         for bad in ["", ".", "..", "../x.png", "a/b", "a\\b", "a\nb", "a\0b", "\u{85}", &"x".repeat(256)] {
-            assert!(file_name(bad).is_err(), "{bad:?}");
+            assert!(file_name("name", bad).is_err(), "{bad:?}");
         }
-        assert!(file_name(&"x".repeat(255)).is_ok());
+        assert!(file_name("name", &"x".repeat(255)).is_ok());
     }
 
     #[test]

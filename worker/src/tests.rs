@@ -231,7 +231,8 @@ impl Service {
         sink.write(Bytes::copy_from_slice(bytes)).await.expect("blobs can be written");
         let original = sink.publish().await.expect("blobs can be written");
         let header = read_header(bytes).expect("the header is good");
-        let new = NewImage { owner, file_name: "test.png".to_owned(), header, original, renditions: vec![Format::Jpeg], request_id: None };
+        let (file_name, labels) = ("test.png".to_owned(), tintype_store::Labels::new());
+        let new = NewImage { owner, file_name, labels, header, original, renditions: vec![Format::Jpeg], request_id: None };
         match self.stores.catalog.create_image(new, Timestamp::now()).await.expect("the catalog answers") {
             Created::New(image) => image,
             other => panic!("not created: {other:?}"),

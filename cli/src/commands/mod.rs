@@ -1,11 +1,13 @@
 //! One file for each command.
 
 mod completions;
+mod edit;
 mod get;
 mod login;
 mod logout;
 mod ls;
 mod passwd;
+mod render;
 mod retry;
 mod rm;
 mod show;
@@ -40,6 +42,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Ls(ls) => ls::run(&common, ls).await?,
         Command::Show(show) => show::run(&common, &show).await?,
         Command::Get(get) => get::run(&common, get).await?,
+        Command::Render(render) => render::run(&common, render).await?,
+        Command::Edit(edit) => edit::run(&common, edit).await?,
         Command::Rm(rm) => return rm::run(&common, rm).await,
         Command::Retry(retry) => return retry::run(&common, retry).await,
         Command::Watch(watch) => watch::run(&common, watch).await?,

@@ -15,7 +15,7 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 18] = [
+const METHODS: [(&str, Need); 20] = [
     ("AuthService/CreateToken", Need::Nothing),
     ("AuthService/ListTokens", Need::Scope(Scope::Read)),
     ("AuthService/RevokeToken", Need::Scope(Scope::Write)),
@@ -25,7 +25,9 @@ const METHODS: [(&str, Need); 18] = [
     ("ImageService/DownloadImage", Need::Scope(Scope::Read)),
     ("ImageService/GetImage", Need::Scope(Scope::Read)),
     ("ImageService/ListImages", Need::Scope(Scope::Read)),
+    ("ImageService/CreateRendition", Need::Scope(Scope::Write)),
     ("ImageService/RetryRendition", Need::Scope(Scope::Write)),
+    ("ImageService/UpdateImage", Need::Scope(Scope::Write)),
     ("ImageService/DeleteImage", Need::Scope(Scope::Write)),
     ("ImageService/WatchImages", Need::Scope(Scope::Read)),
     ("ImageService/GetLimits", Need::Token),

@@ -4,7 +4,9 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use tintype_proto::v1::{
     DownloadChunk, DownloadImageRequest, DownloadImageResponse, DownloadInfo, ErrorReason, download_image_response::Message,
 };
-use tintype_store::{BlobKey, Format, Image, ImageId, Rendition, RenditionId, RenditionState, blobs::read_checked, rendition_file_name};
+use tintype_store::{
+    BlobKey, Format, Image, ImageId, Rendition, RenditionId, RenditionState, Spec, blobs::read_checked, rendition_file_name,
+};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
@@ -119,7 +121,8 @@ async fn find(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Found, Ref
             if image.header.format == format {
                 return Ok(Found::Picture(Box::new(original(image))));
             }
-            let rendition = image.renditions.iter().find(|rendition| rendition.format == format);
+            let automatic = Spec::new(format);
+            let rendition = image.renditions.iter().find(|rendition| rendition.spec == automatic);
             found(&image, rendition.ok_or_else(|| Refusal::no_such_rendition(id, format))?)
         }
     }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod download;
+mod edits;
 mod images;
 mod incoming;
 mod page;

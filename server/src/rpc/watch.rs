@@ -8,8 +8,8 @@ use std::{
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tintype_proto::v1::{
-    CaughtUp, ErrorReason, ImageCreated, ImageDeleted, ImageExisting, RenditionChanged, WatchImagesRequest, WatchImagesResponse,
-    watch_images_response::Message,
+    CaughtUp, ErrorReason, ImageCreated, ImageDeleted, ImageExisting, ImageUpdated, RenditionChanged, WatchImagesRequest,
+    WatchImagesResponse, watch_images_response::Message,
 };
 use tintype_store::{ChangeKind, Image, ImageId, UserId};
 use tokio::{
@@ -217,6 +217,7 @@ fn changed(event: &Event, binding: Binding) -> Option<WatchImagesResponse> {
             rendition_id: change.rendition.map_or(0, |rendition| rendition.id.0),
             state: change.rendition.map_or(0, |rendition| wire::proto_state(rendition.state).into()),
         }),
+        ChangeKind::Updated => Message::Updated(ImageUpdated { image: Some(image()?) }),
         ChangeKind::Deleted => Message::Deleted(ImageDeleted { image_id: change.image.0 }),
     };
     let resume_token = binding.encode(Cursor { position: change.position, told: None });

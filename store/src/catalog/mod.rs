@@ -12,9 +12,9 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, NewImage, NewToken, NewUser, OpenWrite, Picture,
-    Rendition, RenditionId, Retry, SignedIn, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, User, UserChange, UserId,
-    UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageChange, ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken,
+    NewUser, OpenWrite, Picture, Rendition, RenditionId, Requested, Retry, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp,
+    Token, TokenId, User, UserChange, UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -103,6 +103,20 @@ pub trait Images {
 
     /// What the catalog knows of a blob that an image or a rendition refers to; `None` once that is deleted.
     async fn blob(&self, key: &BlobKey) -> Result<Option<StoredBlob>, StoreError>;
+}
+
+/// What is asked for images that are there.
+#[async_trait]
+pub trait Edits {
+    /// Records a pending rendition, unless the image has `max_renditions` already or its owner stores as much as the quota allows.
+    ///
+    /// Idempotent on the image and the text of the spec, also when many ask at once: the first makes it, and the others get that one, in
+    /// whatever state it is and whatever limit or quota is reached by then.
+    async fn create_rendition(&self, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) -> Result<Requested, StoreError>;
+
+    /// Changes an image's file name and labels. Of changes at once each is applied to what the one before it left. One that changes nothing
+    /// writes nothing.
+    async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError>;
 }
 
 /// Renditions on their way.
@@ -214,4 +228,4 @@ pub trait Writes: Debug + Send + Sync {
 }
 
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
-pub trait Catalog: Users + Images + Jobs + Changes + Publisher + Upkeep + Writes + Debug + Send + Sync + 'static {}
+pub trait Catalog: Users + Images + Edits + Jobs + Changes + Publisher + Upkeep + Writes + Debug + Send + Sync + 'static {}

@@ -5,9 +5,9 @@ use std::error::Error;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job,
-    LeaseToken, OpenWrite, Output, Picture, Rendition, RenditionId, RenditionState, Role, Scope, SignedIn, StoredBlob, Timestamp, Token,
-    TokenId, User, UserId, Worker,
+    BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job, Labels,
+    LeaseToken, OpenWrite, Output, Picture, Rendition, RenditionId, RenditionState, Requested, Role, Scope, SignedIn, Spec, StoredBlob,
+    Timestamp, Token, TokenId, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -49,8 +49,8 @@ macro_rules! token_columns {
 macro_rules! select_images {
     ($source:literal) => {
         concat!(
-            "SELECT i.id AS image_id, i.owner_id, i.file_name, i.format AS image_format, i.width, i.height, i.frame_count, ",
-            "i.original_key, i.created_at AS image_created_at, o.size_bytes, o.sha256, ",
+            "SELECT i.id AS image_id, i.owner_id, i.file_name, CAST(i.labels AS TEXT) AS labels, i.format AS image_format, i.width, i.height, ",
+            "i.frame_count, i.original_key, i.created_at AS image_created_at, coalesce(i.updated_at, i.created_at) AS updated_at, o.size_bytes, o.sha256, ",
             rendition_columns!(),
             " FROM ",
             $source,
@@ -68,7 +68,7 @@ macro_rules! select_renditions {
 
 macro_rules! rendition_columns {
     () => {
-        "r.id AS rendition_id, r.image_id AS rendition_image_id, r.format AS rendition_format, r.state, r.attempt, r.output_key, \
+        "r.id AS rendition_id, r.image_id AS rendition_image_id, r.spec, r.format AS rendition_format, r.state, r.attempt, r.output_key, \
          b.size_bytes AS output_size_bytes, b.sha256 AS output_sha256, r.output_width, r.output_height, r.output_frame_count, \
          r.first_frame_only, r.failure_reason, r.failure_message, r.created_at AS rendition_created_at, r.finished_at"
     };
@@ -114,6 +114,21 @@ pub(super) fn images(rows: Vec<ImageRow>) -> std::collections::BTreeMap<ImageId,
     images
 }
 
+/// Why `spec` is not recorded for this image; `None` when it is. One decision for both databases, made while nobody else changes the image.
+pub(super) fn refused_rendition(image: Image, owner: Option<&User>, spec: &Spec, max_renditions: u32) -> Option<Requested> {
+    let rendition_count = image.renditions.len() as u32;
+    let wanted = spec.canonical();
+    if let Some(standing) = image.renditions.into_iter().find(|rendition| rendition.spec == wanted) {
+        return Some(Requested::Standing(standing));
+    }
+    match owner {
+        None => Some(Requested::Missing),
+        _ if rendition_count >= max_renditions => Some(Requested::TooMany { rendition_count }),
+        Some(&User { quota_bytes, used_bytes, .. }) if used_bytes >= quota_bytes => Some(Requested::OverQuota { quota_bytes, used_bytes }),
+        Some(_) => None,
+    }
+}
+
 from_row!(User, |row| User {
     id: UserId(row.try_get("user_id")?),
     name: row.try_get("name")?,
@@ -156,7 +171,9 @@ from_row!(ImageRow, |row| ImageRow {
         size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
         sha256: sha256("sha256", row.try_get("sha256")?)?,
         blob: BlobKey(row.try_get("original_key")?),
+        labels: serde_json::from_str(&row.try_get::<String, _>("labels")?).map_err(|error| undecodable("labels", error))?,
         created_at: Timestamp(row.try_get("image_created_at")?),
+        updated_at: Timestamp(row.try_get("updated_at")?),
         renditions: Vec::new(),
     },
     rendition: match row.try_get::<Option<i64>, _>("rendition_id")? {
@@ -170,6 +187,7 @@ from_row!(Rendition, |row| {
     Rendition {
         id: RenditionId(row.try_get("rendition_id")?),
         image: ImageId(row.try_get("rendition_image_id")?),
+        spec: spec(&row.try_get::<String, _>("spec")?)?,
         format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
         state,
         attempt: row.try_get::<i64, _>("attempt")? as u32,
@@ -216,7 +234,7 @@ from_row!(Job, |row| Job {
     rendition: RenditionId(row.try_get("rendition_id")?),
     image: ImageId(row.try_get("image_id")?),
     owner: UserId(row.try_get("owner_id")?),
-    spec: row.try_get::<String, _>("spec")?.parse().map_err(|error| undecodable("spec", error))?,
+    spec: spec(&row.try_get::<String, _>("spec")?)?,
     header: ImageHeader::from_row(row)?,
     original: StoredBlob::from_row(row)?,
     attempt: row.try_get::<i64, _>("attempt")? as u32,
@@ -230,6 +248,7 @@ from_row!(Change, |row| Change {
     kind: match row.try_get::<String, _>("kind")?.as_str() {
         "created" => ChangeKind::Created,
         "rendition_changed" => ChangeKind::RenditionChanged,
+        "updated" => ChangeKind::Updated,
         "deleted" => ChangeKind::Deleted,
         other => return Err(undecodable("kind", format!("unknown kind {other:?}"))),
     },
@@ -271,6 +290,11 @@ pub(super) fn format_list(formats: &[Format]) -> String {
     formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(",")
 }
 
+/// The column `labels`: a JSON object of texts.
+pub(super) fn labels_json(labels: &Labels) -> String {
+    labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<serde_json::Value>().to_string()
+}
+
 /// The column `scopes`: names, separated by commas.
 pub(super) fn scope_list(scopes: &[Scope]) -> String {
     scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
@@ -288,6 +312,10 @@ fn formats(column: &str, list: &str) -> sqlx::Result<Vec<Format>> {
 
 fn format(column: &str, name: &str) -> sqlx::Result<Format> {
     name.parse().map_err(|error: String| undecodable(column, error))
+}
+
+fn spec(text: &str) -> sqlx::Result<Spec> {
+    text.parse().map_err(|error: String| undecodable("spec", error))
 }
 
 fn state(column: &str, name: &str) -> sqlx::Result<RenditionState> {

@@ -92,8 +92,10 @@ pub struct ChangedRendition {
 pub enum ChangeKind {
     /// It was uploaded.
     Created,
-    /// A rendition went from one state to another.
+    /// A rendition was asked for, or went from one state to another.
     RenditionChanged,
+    /// Its file name or labels were changed.
+    Updated,
     /// It was deleted.
     Deleted,
 }
@@ -104,6 +106,7 @@ impl ChangeKind {
         match self {
             Self::Created => "created",
             Self::RenditionChanged => "rendition_changed",
+            Self::Updated => "updated",
             Self::Deleted => "deleted",
         }
     }

@@ -1,6 +1,7 @@
 //! The domain: plain types without behaviour of their own.
 
 mod blob;
+mod edit;
 mod format;
 mod ids;
 mod image;
@@ -11,6 +12,7 @@ mod time;
 mod user;
 
 pub use blob::*;
+pub use edit::*;
 pub use format::*;
 pub use ids::*;
 pub use image::*;

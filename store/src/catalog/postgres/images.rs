@@ -7,7 +7,7 @@ use crate::{
     UserId,
     catalog::{
         Images, Users,
-        rows::{self, checksums_to_bytes, rendition_columns, select_images, select_renditions},
+        rows::{self, checksums_to_bytes, labels_json, rendition_columns, select_images, select_renditions},
     },
 };
 
@@ -46,8 +46,8 @@ impl Images for Postgres {
             "WITH blob AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($8, $9, $10, $11, $13)
              ), image AS (
-                 INSERT INTO images (id, owner_id, file_name, format, width, height, frame_count, original_key, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $13)
+                 INSERT INTO images (id, owner_id, file_name, labels, format, width, height, frame_count, original_key, created_at)
+                 VALUES ($1, $2, $3, $14::JSONB, $4, $5, $6, $7, $8, $13)
              ), made AS (
                  INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
                  SELECT $1, w.format, w.format, 'pending', $13, $13, $13 FROM unnest($12) WITH ORDINALITY w (format, place) ORDER BY w.place
@@ -67,6 +67,7 @@ impl Images for Postgres {
         .bind(checksums_to_bytes(&new.original.digest.block_crc32c))
         .bind(new.renditions.iter().map(|format| format.name()).collect::<Vec<_>>())
         .bind(now.0)
+        .bind(labels_json(&new.labels))
         .execute(&mut *tx)
         .await?;
         let created = image(&mut *tx, id).await?;
@@ -122,7 +123,8 @@ impl Images for Postgres {
         limit: u32,
     ) -> Result<Vec<Image>, StoreError> {
         let file_name_contains = filter.file_name_contains.as_deref().unwrap_or_default();
-        if !is_storable(file_name_contains) {
+        let mut texts = filter.labels.iter().flat_map(|(key, value)| [key, value]);
+        if !is_storable(file_name_contains) || !texts.all(|text| is_storable(text)) {
             return Ok(Vec::new());
         }
         let rows = query_as(select_images!(
@@ -132,7 +134,8 @@ impl Images for Postgres {
                 AND ($5 OR EXISTS (SELECT FROM renditions WHERE image_id = l.id AND state = ANY ($6)))
                 AND strpos(file_name, $7) > 0
                 AND created_at >= $8 AND created_at < $9
-              ORDER BY owner_id DESC, id DESC LIMIT $10)"
+                AND ($10 OR labels @> $11::JSONB)
+              ORDER BY owner_id DESC, id DESC LIMIT $12)"
         ))
         .bind(owner.0)
         .bind(before.map_or(i64::MAX, |id| id.0))
@@ -144,6 +147,8 @@ impl Images for Postgres {
         .bind(file_name_contains)
         .bind(filter.created_from.map_or(i64::MIN, |from| from.0))
         .bind(filter.created_before.map_or(i64::MAX, |before| before.0))
+        .bind(filter.labels.is_empty())
+        .bind(labels_json(&filter.labels))
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
@@ -211,7 +216,7 @@ async fn count_original(connection: &mut PgConnection, new: &NewImage) -> sqlx::
     Ok(counted.rows_affected() > 0)
 }
 
-async fn image(executor: impl PgExecutor<'_>, id: ImageId) -> sqlx::Result<Option<Image>> {
+pub(super) async fn image(executor: impl PgExecutor<'_>, id: ImageId) -> sqlx::Result<Option<Image>> {
     let rows = query_as(concat!(select_images!("images"), "WHERE i.id = $1")).bind(id.0).fetch_all(executor).await?;
     Ok(rows::images(rows).into_values().next())
 }

@@ -24,6 +24,8 @@ macro_rules! log_moved {
     };
 }
 
+pub(super) use log_moved;
+
 #[async_trait]
 impl Jobs for Postgres {
     async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {

@@ -1,6 +1,7 @@
 //! The catalog in PostgreSQL.
 
 mod changes;
+mod edits;
 mod images;
 mod jobs;
 mod publisher;

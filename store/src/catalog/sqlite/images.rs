@@ -7,7 +7,7 @@ use crate::{
     UserId,
     catalog::{
         Images,
-        rows::{self, checksums_to_bytes, rendition_columns, select_images, select_renditions},
+        rows::{self, checksums_to_bytes, labels_json, rendition_columns, select_images, select_renditions},
     },
 };
 
@@ -29,8 +29,8 @@ impl Images for Sqlite {
         count(&mut tx, new.owner, new.original.digest.size_bytes as i64).await?;
         insert_blob(&mut tx, &new.original, now).await?;
         let id = query_scalar(
-            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at, labels)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
         )
         .bind(new.owner.0)
         .bind(&new.file_name)
@@ -40,6 +40,7 @@ impl Images for Sqlite {
         .bind(new.header.frame_count)
         .bind(&new.original.key.0)
         .bind(now.0)
+        .bind(labels_json(&new.labels))
         .fetch_one(&mut *tx)
         .await
         .map(ImageId)?;
@@ -116,7 +117,9 @@ impl Images for Sqlite {
                                    WHERE image_id = l.id AND state IN (SELECT value FROM json_each($6))))
                 AND instr(file_name, $7) > 0
                 AND created_at >= $8 AND created_at < $9
-              ORDER BY id DESC LIMIT $10)"
+                AND NOT EXISTS (SELECT 1 FROM json_each($10) w
+                                WHERE NOT EXISTS (SELECT 1 FROM json_each(l.labels) h WHERE h.key = w.key AND h.value = w.value))
+              ORDER BY id DESC LIMIT $11)"
         ))
         .bind(owner.0)
         .bind(before.map_or(i64::MAX, |id| id.0))
@@ -128,6 +131,7 @@ impl Images for Sqlite {
         .bind(filter.file_name_contains.as_deref().unwrap_or_default())
         .bind(filter.created_from.map_or(i64::MIN, |from| from.0))
         .bind(filter.created_before.map_or(i64::MAX, |before| before.0))
+        .bind(labels_json(&filter.labels))
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
@@ -178,7 +182,7 @@ pub(super) async fn count(connection: &mut SqliteConnection, user: UserId, bytes
     Ok(())
 }
 
-async fn image(connection: &mut SqliteConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
+pub(super) async fn image(connection: &mut SqliteConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
     let rows = query_as(concat!(select_images!("images"), "WHERE i.id = $1")).bind(id.0).fetch_all(connection).await?;
     Ok(rows::images(rows).into_values().next())
 }

@@ -1,6 +1,7 @@
 //! The catalog in one SQLite file.
 
 mod changes;
+mod edits;
 mod images;
 mod jobs;
 mod publisher;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod deletion;
+mod edits;
 mod images;
 mod jobs;
 mod leases;
@@ -75,6 +76,15 @@ macro_rules! catalog_suite {
                 a_blob_in_use_is_not_forgotten
                 deletion_while_running_loses_the_lease
                 deletion_and_completion_at_once_leave_nothing_behind;
+            edits:
+                a_requested_rendition_is_pending_and_made_as_its_spec_says
+                equal_specs_are_one_rendition_in_whatever_state
+                of_equal_specs_at_once_one_is_recorded
+                renditions_beyond_the_limit_or_the_quota_are_not_recorded
+                nothing_is_asked_of_what_is_deleted
+                requests_and_deletion_at_once_leave_nothing_behind
+                a_change_of_an_image_changes_what_it_names
+                labels_of_changes_at_once_are_all_there_as_far_as_they_fit;
             jobs:
                 of_concurrent_claims_one_is_granted
                 a_granted_claim_has_all_that_is_needed

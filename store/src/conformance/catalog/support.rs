@@ -6,8 +6,8 @@ use futures_util::{FutureExt, future::join_all};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
 
 use crate::{
-    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageHeader, Job, NewImage, NewUser, Picture, RenditionId, Role, StoredBlob,
-    Timestamp, UserId,
+    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageHeader, Job, Labels, NewImage, NewUser, Picture, RenditionId, Role,
+    StoredBlob, Timestamp, UserId,
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
     random_hex,
 };
@@ -116,6 +116,7 @@ pub(super) fn png(owner: UserId) -> NewImage {
     NewImage {
         owner,
         file_name: "Grüße 🐈.png".to_owned(),
+        labels: Labels::new(),
         header: ImageHeader { format: Format::Png, width: 4000, height: 3000, frame_count: 2 },
         original: original(owner, Format::Png),
         renditions: vec![Format::WebP, Format::Jpeg],
