@@ -69,7 +69,7 @@ impl Jobs for Postgres {
              ), stored AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) SELECT $4, $9, $10, $11, $2 FROM moved
              ), counted AS (
-                 UPDATE users u SET used_bytes = used_bytes + $9 FROM moved WHERE u.id = $12
+                 UPDATE users u SET ready_count = ready_count + 1, used_bytes = used_bytes + $9 FROM moved WHERE u.id = $12
              ), ",
             log_moved!(),
             "SELECT 1 FROM moved"

@@ -3,6 +3,7 @@
 mod changes;
 mod images;
 mod jobs;
+mod overview;
 mod publisher;
 mod schema;
 mod upkeep;

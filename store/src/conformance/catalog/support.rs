@@ -166,6 +166,8 @@ pub(crate) async fn check_migrated(catalog: &dyn Catalog) {
     let users = catalog.list_users(None, 10).await.expect("a page");
     let seen: Vec<_> = users.iter().map(|user| (user.name.as_str(), user.used_bytes, user.quota_bytes)).collect();
     assert_eq!(seen, [("ada", 327, NewUser::DEFAULT_QUOTA_BYTES), ("bob", 0, NewUser::DEFAULT_QUOTA_BYTES)]);
+    let totals = catalog.totals().await.expect("totals");
+    assert_eq!((totals.image_count, totals.original_bytes, totals.rendition_bytes, totals.ready_count), (2, 27, 300, 1));
     let tokens = catalog.list_tokens(users[0].id, None, 10, BEGIN).await.expect("a page");
     assert_eq!(tokens.iter().map(|token| (token.scopes.len(), token.expires_at)).collect::<Vec<_>>(), [(0, None)]);
 }
