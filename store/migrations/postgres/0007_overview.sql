@@ -18,3 +18,19 @@ DROP INDEX renditions_pending;
 CREATE INDEX renditions_pending ON renditions (told_at, id, due_at) WHERE state = 'pending';
 -- In the order in which failures are listed.
 CREATE INDEX renditions_failed ON renditions (finished_at, id, failure_reason) WHERE state = 'failed';
+
+-- Size and SHA-256 of a blob also stand in the one row that names it: blobs never change, and a list would have to look for each among all
+-- blobs, by a random key.
+ALTER TABLE images
+    ADD COLUMN size_bytes BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN sha256 BYTEA NOT NULL DEFAULT '';
+ALTER TABLE renditions
+    ADD COLUMN output_size_bytes BIGINT, -- ready
+    ADD COLUMN output_sha256 BYTEA; -- ready
+UPDATE images SET size_bytes = b.size_bytes, sha256 = b.sha256 FROM blobs b WHERE b.key = images.original_key;
+UPDATE renditions SET output_size_bytes = b.size_bytes, output_sha256 = b.sha256 FROM blobs b WHERE b.key = renditions.output_key;
+ALTER TABLE images ALTER COLUMN size_bytes DROP DEFAULT, ALTER COLUMN sha256 DROP DEFAULT;
+
+-- With created_at, so that images of other times are passed over without a look at them.
+DROP INDEX images_owner;
+CREATE INDEX images_owner ON images (owner_id, id, created_at);

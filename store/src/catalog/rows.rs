@@ -50,11 +50,11 @@ macro_rules! select_images {
     ($source:literal) => {
         concat!(
             "SELECT i.id AS image_id, i.owner_id, i.file_name, i.format AS image_format, i.width, i.height, i.frame_count, ",
-            "i.original_key, i.created_at AS image_created_at, o.size_bytes, o.sha256, ",
+            "i.original_key, i.created_at AS image_created_at, i.size_bytes, i.sha256, ",
             rendition_columns!(),
             " FROM ",
             $source,
-            " i JOIN blobs o ON o.key = i.original_key LEFT JOIN renditions r ON r.image_id = i.id LEFT JOIN blobs b ON b.key = r.output_key "
+            " i LEFT JOIN renditions r ON r.image_id = i.id "
         )
     };
 }
@@ -62,14 +62,14 @@ macro_rules! select_images {
 /// Selects [`Rendition`]s; their table is `r`.
 macro_rules! select_renditions {
     () => {
-        concat!("SELECT ", rendition_columns!(), " FROM renditions r LEFT JOIN blobs b ON b.key = r.output_key ")
+        concat!("SELECT ", rendition_columns!(), " FROM renditions r ")
     };
 }
 
 macro_rules! rendition_columns {
     () => {
         "r.id AS rendition_id, r.image_id AS rendition_image_id, r.format AS rendition_format, r.state, r.attempt, r.output_key, \
-         b.size_bytes AS output_size_bytes, b.sha256 AS output_sha256, r.output_width, r.output_height, r.output_frame_count, \
+         r.output_size_bytes, r.output_sha256, r.output_width, r.output_height, r.output_frame_count, \
          r.first_frame_only, r.failure_reason, r.failure_message, r.created_at AS rendition_created_at, r.finished_at"
     };
 }
@@ -132,7 +132,7 @@ macro_rules! select_failures {
             rendition_columns!(),
             " FROM ",
             $source,
-            " r JOIN images i ON i.id = r.image_id JOIN users u ON u.id = i.owner_id LEFT JOIN blobs b ON b.key = r.output_key
+            " r JOIN images i ON i.id = r.image_id JOIN users u ON u.id = i.owner_id
               ORDER BY r.finished_at DESC, r.id DESC"
         )
     };

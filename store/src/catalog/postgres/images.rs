@@ -46,8 +46,8 @@ impl Images for Postgres {
             "WITH blob AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($8, $9, $10, $11, $13)
              ), image AS (
-                 INSERT INTO images (id, owner_id, file_name, format, width, height, frame_count, original_key, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $13)
+                 INSERT INTO images (id, owner_id, file_name, format, width, height, frame_count, original_key, size_bytes, sha256, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13)
              ), made AS (
                  INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
                  SELECT $1, w.format, w.format, 'pending', $13, $13, $13 FROM unnest($12) WITH ORDINALITY w (format, place) ORDER BY w.place

@@ -64,7 +64,8 @@ impl Jobs for Postgres {
         let completed = query(concat!(
             "WITH moved AS (
                  UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $4,
-                     output_width = $5, output_height = $6, output_frame_count = $7, first_frame_only = $8
+                     output_width = $5, output_height = $6, output_frame_count = $7, first_frame_only = $8, output_size_bytes = $9,
+                     output_sha256 = $10
                  WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING id, image_id, format, state
              ), stored AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) SELECT $4, $9, $10, $11, $2 FROM moved

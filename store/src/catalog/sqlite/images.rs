@@ -30,8 +30,8 @@ impl Images for Sqlite {
         count(&mut tx, new.owner, Counted { images: 1, original_bytes, ..Counted::default() }).await?;
         insert_blob(&mut tx, &new.original, now).await?;
         let id = query_scalar(
-            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, size_bytes, sha256, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
         )
         .bind(new.owner.0)
         .bind(&new.file_name)
@@ -40,6 +40,8 @@ impl Images for Sqlite {
         .bind(new.header.height)
         .bind(new.header.frame_count)
         .bind(&new.original.key.0)
+        .bind(original_bytes)
+        .bind(new.original.digest.sha256.as_slice())
         .bind(now.0)
         .fetch_one(&mut *tx)
         .await
