@@ -13,8 +13,8 @@ use tonic::{
 };
 
 use crate::{
-    ClientBuilder, DownloadRequest, Error, ErrorKind, Event, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy, Secret,
-    SignIn, Source, TokenProvider, Tokens, Upload, User, Users, Watch, retry::Attempts, token, wire,
+    Admin, ClientBuilder, DownloadRequest, Error, ErrorKind, Event, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy,
+    Secret, SignIn, Source, TokenProvider, Tokens, Upload, User, Users, Watch, retry::Attempts, token, wire,
 };
 
 /// A connection to a Tintype service.
@@ -91,6 +91,11 @@ impl Client {
     /// The users of the service, for administrators.
     pub fn users(&self) -> Users {
         Users::new(self.clone())
+    }
+
+    /// How the service is doing and what failed, for administrators.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
     }
 
     /// Everything about one image but its bytes.

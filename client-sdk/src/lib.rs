@@ -27,6 +27,7 @@
 //! - An [`Error`] has the server's code, reason and details.
 #![warn(missing_docs)]
 
+mod admin;
 mod builder;
 mod client;
 mod download;
@@ -37,6 +38,7 @@ mod model;
 mod retry;
 mod sign_in;
 mod source;
+mod stats;
 mod token;
 mod tokens;
 mod upload;
@@ -45,6 +47,7 @@ mod users;
 mod watch;
 mod wire;
 
+pub use admin::{Admin, FailurePage, Failures};
 pub use async_trait::async_trait;
 pub use builder::{ClientBuilder, TlsOptions};
 pub use client::Client;
@@ -56,7 +59,8 @@ pub use model::{Format, Image, ImageState, Rendition, RenditionFailure, Renditio
 pub use retry::RetryPolicy;
 pub use sign_in::SignIn;
 pub use source::Source;
-pub use tintype_proto::v1::ErrorReason;
+pub use stats::{Failure, FailureCount, ServerInfo, Stats, WorkerInfo};
+pub use tintype_proto::v1::{ErrorReason, FailureReason};
 pub use token::{Secret, Token, TokenProvider};
 pub use tokens::{TokenPage, Tokens};
 pub use tonic::Code;

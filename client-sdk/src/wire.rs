@@ -177,7 +177,7 @@ pub(crate) fn proto_duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: signed(duration.as_secs()), nanos: duration.subsec_nanos().cast_signed() }
 }
 
-fn format(number: i32) -> Format {
+pub(crate) fn format(number: i32) -> Format {
     use v1::ImageFormat as Wire;
     match Wire::try_from(number) {
         Ok(Wire::Jpeg) => Format::Jpeg,
@@ -235,7 +235,7 @@ pub(crate) fn rendition_state_number(state: RenditionState) -> i32 {
     known.into()
 }
 
-fn failure_reason(number: i32) -> String {
+pub(crate) fn failure_reason(number: i32) -> String {
     match v1::FailureReason::try_from(number) {
         Ok(reason) => reason.as_str_name().trim_start_matches("FAILURE_REASON_").to_owned(),
         Err(_) => format!("REASON_{number}"),
@@ -247,11 +247,11 @@ fn digest(bytes: &[u8]) -> Option<[u8; 32]> {
     bytes.try_into().ok()
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn unsigned_32(number: i32) -> u32 {
+pub(crate) fn unsigned_32(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
@@ -260,13 +260,13 @@ pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn duration(duration: Option<&prost_types::Duration>) -> Duration {
+pub(crate) fn duration(duration: Option<&prost_types::Duration>) -> Duration {
     let (seconds, nanos) = duration.map_or((0, 0), |duration| (duration.seconds, duration.nanos));
     Duration::from_secs(unsigned(seconds)).saturating_add(Duration::from_nanos(unsigned_32(nanos).into()))
 }
 
 /// The epoch when it is missing or lies beyond what the machine can tell.
-fn time(timestamp: Option<&prost_types::Timestamp>) -> SystemTime {
+pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> SystemTime {
     let (seconds, nanos) = timestamp.map_or((0, 0), |timestamp| (timestamp.seconds, timestamp.nanos));
     let whole = match u64::try_from(seconds) {
         Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),
