@@ -5,7 +5,7 @@ use std::{fs, iter, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use tintype_process::Shutdown;
 use tintype_store::{
-    Timestamp,
+    Schemes, Timestamp,
     open::{JobsUrl, Opener, Stores},
     orphans::OrphanSweeper,
     sweep::{SweepConfig, SweepReport, sweep},
@@ -41,6 +41,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             config.http_addr
         );
     }
+    let started_at = Timestamp::now();
     let limits = config.limits();
     let store_config = config.stores.config()?;
     let stores = tokio::select! {
@@ -64,6 +65,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         auto_formats: config.auto_formats.clone(),
         shutdown: shutdown.clone(),
         stores: stores.clone(),
+        started_at,
+        schemes: Schemes::from(&store_config),
         watches: Arc::new(Semaphore::new(Limits::MAX_WATCHES)),
     });
     let local_jobs = store_config.jobs == JobsUrl::Local;

@@ -13,7 +13,10 @@ use axum::{
 use serde_json::json;
 use tintype_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{auth_service_server::AuthServiceServer, image_service_server::ImageServiceServer, user_service_server::UserServiceServer},
+    v1::{
+        admin_service_server::AdminServiceServer, auth_service_server::AuthServiceServer, image_service_server::ImageServiceServer,
+        user_service_server::UserServiceServer,
+    },
 };
 use tonic::{
     service::Routes,
@@ -27,7 +30,7 @@ use crate::{
     core::SharedCore,
     health::HealthReceiver,
     limits::Limits,
-    rpc::{AuthRpcs, ImageRpcs, UserRpcs},
+    rpc::{AdminRpcs, AuthRpcs, ImageRpcs, UserRpcs},
     status::no_such_method,
 };
 
@@ -56,6 +59,7 @@ pub(crate) fn grpc_routes(core: &SharedCore, gate: Gate, health: HealthService) 
     let routes = Routes::new(auth)
         .add_service(images)
         .add_service(UserServiceServer::new(UserRpcs(core.clone())))
+        .add_service(AdminServiceServer::new(AdminRpcs(core.clone())))
         .add_service(HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

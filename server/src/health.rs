@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Services that gRPC health speaks of; the empty name stands for the whole server.
-const SERVICES: [&str; 4] = ["", "tintype.v1.AuthService", "tintype.v1.ImageService", "tintype.v1.UserService"];
+const SERVICES: [&str; 5] = ["", "tintype.v1.AdminService", "tintype.v1.AuthService", "tintype.v1.ImageService", "tintype.v1.UserService"];
 
 /// How a dependency is.
 #[derive(Debug, Clone, PartialEq, Eq)]
