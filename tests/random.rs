@@ -2,7 +2,7 @@ use tintype_store::random_hex;
 
 use crate::number;
 
-/// Numbers that look random and are the same for the same seed (SplitMix64: Steele, Lea and Flood, 2014).
+/// Numbers that look random and are the same for the same seed (`SplitMix64`: Steele, Lea and Flood, 2014).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

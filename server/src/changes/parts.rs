@@ -119,7 +119,7 @@ impl Parts {
 mod tests {
     use std::{ops::RangeInclusive, sync::atomic::AtomicUsize, sync::atomic::Ordering::Relaxed};
 
-    use futures_util::future::join_all;
+    use futures_util::future::{Ready, join_all, lazy, ready};
     use tintype_store::{Change, ChangeKind, ImageId, Timestamp};
 
     use super::*;
@@ -135,12 +135,12 @@ mod tests {
         Page { owner, after: range.start() - 1, through: *range.end(), events: events.collect(), read_at: Instant::now() }
     }
 
-    async fn read(page: Page) -> Result<Option<Page>, StoreError> {
-        Ok(Some(page))
+    fn read(page: Page) -> Ready<Result<Option<Page>, StoreError>> {
+        ready(Ok(Some(page)))
     }
 
-    async fn nothing_to_read() -> Result<Option<Page>, StoreError> {
-        panic!("it is kept")
+    fn nothing_to_read() -> impl Future<Output = Result<Option<Page>, StoreError>> {
+        lazy(|_| panic!("it is kept"))
     }
 
     fn told(part: &Part) -> (Vec<i64>, i64) {
