@@ -2,6 +2,7 @@
 
 mod access;
 mod account_commands;
+mod admin;
 mod command_line;
 mod containment;
 mod conversion;

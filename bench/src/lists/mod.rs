@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// A PostgreSQL server to measure on, too: the URL of a superuser.
     #[arg(long, env = "TINTYPE_TEST_POSTGRES", value_name = "URL", hide_env_values = true)]
     postgres: Option<String>,
-    /// Also print how the database of the last size gets at each page.
+    /// Also print how the database of the last size gets at each page. Listening for that makes everything a little slower.
     #[arg(long)]
     plans: bool,
 }
@@ -82,8 +82,8 @@ impl Question {
     fn target(self, base: Duration) -> Option<Target> {
         match self {
             Self::Stats => Some(Target::Within(STATS)),
-            // The smallest catalog has no whole page of them.
-            Self::FirstFailures | Self::DeepFailures => None,
+            // The smallest catalog has no whole page of failures, and of images before a time all later ones are passed over.
+            Self::FirstFailures | Self::DeepFailures | Self::PageBeforeATime => None,
             _ => Some(Target::Times { most: MOST_TIMES, base }),
         }
     }

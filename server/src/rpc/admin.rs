@@ -2,21 +2,21 @@ use tintype_proto::v1::{
     GetStatsRequest, GetStatsResponse, ListFailuresRequest, ListFailuresResponse, RetryFailuresRequest, RetryFailuresResponse,
     admin_service_server::AdminService,
 };
-use tintype_store::{FailedRendition, FailureFilter, FailurePosition, RenditionId, Retry, Timestamp, UserId, Worker};
+use tintype_store::{FailedRendition, FailureFilter, FailurePosition, RenditionId, Retry, Timestamp, Worker};
 use tonic::{Request, Response, Status};
 
 use super::{page, upload};
 use crate::{auth::Caller, core::SharedCore, limits::Limits, status::Refusal, wire, wire_admin};
 
-/// What is counted and what failed, all users together. The gate lets administrators through and nobody else.
+/// What is counted and what failed, all users together, for administrators and nobody else.
 #[derive(Debug)]
 pub(crate) struct AdminRpcs(pub(crate) SharedCore);
 
 impl AdminRpcs {
-    async fn stats(&self) -> Result<GetStatsResponse, Refusal> {
+    async fn stats(&self, caller: &Caller) -> Result<GetStatsResponse, Refusal> {
         let core = &self.0;
         let now = Timestamp::now();
-        let catalog = &core.stores.catalog;
+        let catalog = core.authorizer.everything(caller)?;
         let (totals, workers) = tokio::try_join!(catalog.totals(), catalog.workers(now.minus(Worker::ALIVE)))?;
         Ok(GetStatsResponse {
             users: Some(wire_admin::proto_users(&totals)),
@@ -31,7 +31,7 @@ impl AdminRpcs {
     async fn list(&self, caller: &Caller, request: ListFailuresRequest) -> Result<ListFailuresResponse, Refusal> {
         let size = wire::page_size(request.page_size)?;
         let filter = wire_admin::filter(request.filter.unwrap_or_default())?;
-        let (failures, next_page_token) = self.page(caller.0.user.id, &filter, &request.page_token, size).await?;
+        let (failures, next_page_token) = self.page(caller, &filter, &request.page_token, size).await?;
         Ok(ListFailuresResponse { failures: failures.into_iter().map(wire_admin::proto_failure).collect(), next_page_token })
     }
 
@@ -39,11 +39,11 @@ impl AdminRpcs {
         let (ids, next_page_token) = match wire_admin::failures_to_retry(request)? {
             wire_admin::ToRetry::These(ids) => (ids, String::new()),
             wire_admin::ToRetry::Matching { filter, page_token } => {
-                let (failures, next) = self.page(caller.0.user.id, &filter, &page_token, Limits::DEFAULT_PAGE_SIZE).await?;
+                let (failures, next) = self.page(caller, &filter, &page_token, Limits::DEFAULT_PAGE_SIZE).await?;
                 (failures.into_iter().map(|failure| failure.rendition.id).collect(), next)
             }
         };
-        let retried = self.retry_each(ids).await?;
+        let retried = self.retry_each(caller, ids).await?;
         if !retried.is_empty() {
             tracing::info!(user.id = %caller.0.user.id, count = retried.len(), "retried failures");
         }
@@ -51,12 +51,13 @@ impl AdminRpcs {
     }
 
     /// Makes those of the renditions pending again that are failed, and tells of what was done also when the catalog goes away half-way.
-    async fn retry_each(&self, ids: Vec<RenditionId>) -> Result<Vec<RenditionId>, Refusal> {
+    async fn retry_each(&self, caller: &Caller, ids: Vec<RenditionId>) -> Result<Vec<RenditionId>, Refusal> {
         let stores = &self.0.stores;
+        let catalog = self.0.authorizer.everything(caller)?;
         let mut retried = Vec::new();
         let mut outcome = Ok(());
         for id in ids {
-            match stores.catalog.retry(id, Timestamp::now()).await {
+            match catalog.retry(id, Timestamp::now()).await {
                 Ok(Retry::Pending(_)) => retried.push(id),
                 Ok(Retry::NotFailed(_) | Retry::Missing) => {}
                 Err(error) => {
@@ -73,11 +74,18 @@ impl AdminRpcs {
     }
 
     /// A page of failures, and the token of the next one.
-    async fn page(&self, user: UserId, filter: &FailureFilter, token: &str, size: u32) -> Result<(Vec<FailedRendition>, String), Refusal> {
+    async fn page(
+        &self,
+        caller: &Caller,
+        filter: &FailureFilter,
+        token: &str,
+        size: u32,
+    ) -> Result<(Vec<FailedRendition>, String), Refusal> {
+        let (user, catalog) = (caller.0.user.id, self.0.authorizer.everything(caller)?);
         let before =
             page::decode_key(user, filter, token)?.map(|[at, id]| FailurePosition { failed_at: Timestamp(at), rendition: RenditionId(id) });
         // One more than asked for tells whether there is a next page.
-        let mut failures = self.0.stores.catalog.list_failures(filter, before, size + 1).await?;
+        let mut failures = catalog.list_failures(filter, before, size + 1).await?;
         let more = failures.len() > size as usize;
         failures.truncate(size as usize);
         let next = match failures.last().map(FailedRendition::position) {
@@ -90,8 +98,9 @@ impl AdminRpcs {
 
 #[tonic::async_trait]
 impl AdminService for AdminRpcs {
-    async fn get_stats(&self, _: Request<GetStatsRequest>) -> Result<Response<GetStatsResponse>, Status> {
-        Ok(Response::new(self.stats().await?))
+    async fn get_stats(&self, request: Request<GetStatsRequest>) -> Result<Response<GetStatsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.stats(&caller).await?))
     }
 
     async fn list_failures(&self, request: Request<ListFailuresRequest>) -> Result<Response<ListFailuresResponse>, Status> {

@@ -93,7 +93,8 @@ pub trait Images {
 
     /// Up to `limit` images of `owner` with an id below `before` (all when `None`), the largest id first.
     ///
-    /// The cost depends on `limit` and on how rare the filter's matches are, not on how deep `before` is.
+    /// The cost depends on `limit` and on how many images the filter passes over, which is cheap for those of other times, not on how deep
+    /// `before` is.
     async fn list_images(&self, owner: UserId, filter: &ImageFilter, before: Option<ImageId>, limit: u32)
     -> Result<Vec<Image>, StoreError>;
 
