@@ -3,5 +3,7 @@ ALTER TABLE images
     ADD COLUMN labels JSONB NOT NULL DEFAULT '{}',
     ADD COLUMN updated_at BIGINT;
 
--- The kinds of changes are the program's to know.
-ALTER TABLE changes DROP CONSTRAINT changes_kind_check;
+-- Images can be updated, too.
+ALTER TABLE changes
+    DROP CONSTRAINT changes_kind_check,
+    ADD CONSTRAINT changes_kind_check CHECK (kind IN ('created', 'rendition_changed', 'updated', 'deleted'));
