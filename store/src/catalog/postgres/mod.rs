@@ -5,6 +5,7 @@ mod images;
 mod jobs;
 mod publisher;
 mod schema;
+mod shares;
 mod upkeep;
 mod users;
 mod writes;

@@ -6,8 +6,8 @@ use futures_util::{FutureExt, future::join_all};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
 
 use crate::{
-    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageHeader, Job, NewImage, NewUser, Picture, RenditionId, Role, StoredBlob,
-    Timestamp, UserId,
+    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageFilter, ImageHeader, Job, NewImage, NewUser, Picture, RenditionId, Role,
+    StoredBlob, Timestamp, UserId,
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
     random_hex,
 };
@@ -129,6 +129,12 @@ pub(super) async fn create(catalog: &dyn Catalog, new: NewImage, now: Timestamp)
         Created::New(image) => image,
         other => panic!("not new: {other:?}"),
     }
+}
+
+/// All images of a user, the largest id first.
+pub(super) async fn owned(catalog: &dyn Catalog, user: UserId) -> Vec<Image> {
+    let listed = catalog.list_images(user, &ImageFilter::default(), None, 10_000).await.expect("a page");
+    listed.into_iter().map(|seen| seen.image).collect()
 }
 
 /// A PNG of a new user with one pending JPEG.
