@@ -16,6 +16,7 @@ mod status;
 mod usage;
 mod welcome;
 mod wire;
+mod wire_shares;
 
 use tintype_process::{Shutdown, bound_heaps, init_logs};
 

@@ -15,7 +15,7 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 18] = [
+const METHODS: [(&str, Need); 21] = [
     ("AuthService/CreateToken", Need::Nothing),
     ("AuthService/ListTokens", Need::Scope(Scope::Read)),
     ("AuthService/RevokeToken", Need::Scope(Scope::Write)),
@@ -27,6 +27,9 @@ const METHODS: [(&str, Need); 18] = [
     ("ImageService/ListImages", Need::Scope(Scope::Read)),
     ("ImageService/RetryRendition", Need::Scope(Scope::Write)),
     ("ImageService/DeleteImage", Need::Scope(Scope::Write)),
+    ("ImageService/ShareImage", Need::Scope(Scope::Write)),
+    ("ImageService/UnshareImage", Need::Scope(Scope::Write)),
+    ("ImageService/ListShares", Need::Scope(Scope::Read)),
     ("ImageService/WatchImages", Need::Scope(Scope::Read)),
     ("ImageService/GetLimits", Need::Token),
     ("UserService/CreateUser", Need::Scope(Scope::Admin)),

@@ -2,10 +2,13 @@
 
 mod auth;
 mod download;
+mod guard;
 mod images;
 mod incoming;
 mod page;
 mod resume;
+mod shares;
+mod sight;
 mod upload;
 mod users;
 mod watch;

@@ -61,10 +61,12 @@ macro_rules! shared {
 /// The first `$10` of these images.
 macro_rules! select_listed {
     ($($ids:tt)+) => {
-        select_seen_images!(
-            "(SELECT id FROM (",
+        concat!(
+            "SELECT seen.* FROM (SELECT id FROM (",
             $($ids)+,
-            ") listed ORDER BY id DESC LIMIT $10) p CROSS JOIN LATERAL (SELECT * FROM images WHERE id = p.id OFFSET 0) m"
+            ") listed ORDER BY id DESC LIMIT $10) p CROSS JOIN LATERAL (", // a plain join would walk through all images
+            select_seen_images!("images m WHERE m.id = p.id"),
+            " OFFSET 0) seen"
         )
     };
 }

@@ -92,15 +92,17 @@ impl Shares for Postgres {
 
     async fn watched_images(&self, user: UserId, after: ImageId, limit: u32) -> Result<Vec<SeenImage>, StoreError> {
         // Equality would let the planner walk through everybody's images, and a plain join through all of them.
-        let rows = query_as::<_, SeenRow>(select_seen_images!(
-            "(SELECT id FROM (
+        let rows = query_as::<_, SeenRow>(concat!(
+            "SELECT seen.* FROM (SELECT id FROM (
                   (SELECT id FROM images WHERE owner_id <= $1 AND (owner_id, id) > ($1, $2) ORDER BY owner_id, id LIMIT $3)
                   UNION
                   (SELECT s.image_id FROM shares s CROSS JOIN LATERAL (
                        SELECT FROM images i JOIN users u ON u.id = i.owner_id WHERE i.id = s.image_id AND u.deleted_at IS NULL OFFSET 0
                    ) there
                    WHERE s.user_id <= $1 AND (s.user_id, s.image_id) > ($1, $2) ORDER BY s.user_id, s.image_id LIMIT $3)
-              ) watched ORDER BY id LIMIT $3) p CROSS JOIN LATERAL (SELECT * FROM images WHERE id = p.id OFFSET 0) m"
+              ) watched ORDER BY id LIMIT $3) p CROSS JOIN LATERAL (",
+            select_seen_images!("images m WHERE m.id = p.id"),
+            " OFFSET 0) seen"
         ));
         let rows = rows.bind(user.0).bind(after.0).bind(i64::from(limit)).fetch_all(&self.pool).await?;
         Ok(rows::seen_images(rows))
