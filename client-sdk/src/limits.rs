@@ -50,6 +50,8 @@ pub struct Limits {
     pub max_watched_images: u32,
     /// A watch is silent for this long at most.
     pub watch_heartbeat: Duration,
+    /// Shares of one image.
+    pub max_shares_per_image: u32,
     /// Formats that are taken.
     pub input_formats: Vec<Format>,
     /// Formats that the workers alive now can make; empty when none is alive.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::SystemTime};
 
-use crate::Error;
+use crate::{Access, Error};
 
 /// An uploaded image: the original, byte for byte as it came, and the same picture in other formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Image {
     pub created_at: SystemTime,
     /// The renditions, in the order in which they were asked for.
     pub renditions: Vec<Rendition>,
+    /// What the caller may do with it.
+    pub access: Access,
 }
 
 impl Image {

@@ -6,6 +6,7 @@ use tintype_proto::v1;
 
 use crate::{
     DownloadInfo, Error, Event, Format, Image, Limits, Rendition, RenditionFailure, RenditionState, Result, Role, Scope, TokenInfo, User,
+    shares,
 };
 
 pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
@@ -21,6 +22,7 @@ pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
         sha256: digest(&image.sha256).ok_or_else(|| Error::bad_answer(format!("image {} has no SHA-256", image.id)))?,
         created_at: time(image.create_time.as_ref()),
         renditions: image.renditions.into_iter().map(rendition_value).collect(),
+        access: shares::access(image.access),
         file_name: image.file_name,
     })
 }
@@ -105,6 +107,7 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         request_burst: unsigned_32(limits.request_burst),
         max_watched_images: unsigned_32(limits.max_watched_images),
         watch_heartbeat: duration(limits.watch_heartbeat.as_ref()),
+        max_shares_per_image: unsigned_32(limits.max_shares_per_image),
         input_formats: answer.input_formats.into_iter().map(format).collect(),
         output_formats: answer.output_formats.into_iter().map(format).collect(),
         automatic_formats: answer.automatic_formats.into_iter().map(format).collect(),
@@ -266,7 +269,7 @@ fn duration(duration: Option<&prost_types::Duration>) -> Duration {
 }
 
 /// The epoch when it is missing or lies beyond what the machine can tell.
-fn time(timestamp: Option<&prost_types::Timestamp>) -> SystemTime {
+pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> SystemTime {
     let (seconds, nanos) = timestamp.map_or((0, 0), |timestamp| (timestamp.seconds, timestamp.nanos));
     let whole = match u64::try_from(seconds) {
         Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),

@@ -8,6 +8,7 @@ mod ls;
 mod passwd;
 mod retry;
 mod rm;
+mod share;
 mod show;
 mod token;
 mod upload;
@@ -41,6 +42,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Show(show) => show::run(&common, &show).await?,
         Command::Get(get) => get::run(&common, get).await?,
         Command::Rm(rm) => return rm::run(&common, rm).await,
+        Command::Share(share) => share::share(&common, share).await?,
+        Command::Unshare(unshare) => share::unshare(&common, unshare).await?,
         Command::Retry(retry) => return retry::run(&common, retry).await,
         Command::Watch(watch) => watch::run(&common, watch).await?,
         Command::Completions(completions) => completions::run(&completions)?,
