@@ -74,6 +74,11 @@ pub(crate) enum Command {
     Edit(Edit),
     /// Delete images with all their renditions
     Rm(Rm),
+    /// Let others see an image, or tell who sees it: prints a line for each share with a user's name or `everyone`, the role and the time. A name
+    /// that nobody has is taken like any other
+    Share(ShareWith),
+    /// Let others see an image no more
+    Unshare(Unshare),
     /// Try failed renditions again
     Retry(Retry),
     /// Show what happens to images until interrupted: a line for each change with its id, file name, what changed (`exists` for what is there
@@ -114,6 +119,9 @@ pub(crate) struct Upload {
 
 #[derive(Debug, Group)]
 pub(crate) struct Ls {
+    /// Whose images: one's own, those that others share, or both
+    #[arg(long, value_enum, value_name = "WHOSE", default_value = "me")]
+    pub(crate) owner: Whose,
     /// Only images whose original has this format; may be said more than once
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Vec<Format>,
@@ -129,6 +137,13 @@ pub(crate) struct Ls {
     /// At most so many
     #[arg(long, short = 'n', value_name = "NUMBER")]
     pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Whose {
+    Me,
+    Others,
+    Anyone,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -179,6 +194,35 @@ pub(crate) struct Rm {
 }
 
 #[derive(Debug, Group)]
+pub(crate) struct ShareWith {
+    /// Id of the image
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) id: i64,
+    /// The user who is to see it
+    #[arg(long, value_name = "USER", group = "party")]
+    pub(crate) with: Option<String>,
+    /// Every signed-in user is to see it
+    #[arg(long, group = "party")]
+    pub(crate) everyone: bool,
+    /// They may also have renditions made and change what is said of it
+    #[arg(long, requires = "party")]
+    pub(crate) editor: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Unshare {
+    /// Id of the image
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) id: i64,
+    /// The user who is not to see it any more
+    #[arg(long, value_name = "USER", conflicts_with = "everyone", required_unless_present = "everyone")]
+    pub(crate) with: Option<String>,
+    /// Not every signed-in user is to see it any more
+    #[arg(long)]
+    pub(crate) everyone: bool,
+}
+
+#[derive(Debug, Group)]
 pub(crate) struct Retry {
     /// Ids of the renditions, as `show` prints them
     #[arg(required = true, value_name = "RENDITION_ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -187,7 +231,7 @@ pub(crate) struct Retry {
 
 #[derive(Debug, Group)]
 pub(crate) struct Watch {
-    /// Ids of the images; all images of the user, also future ones, when there is none
+    /// Ids of the images; all images of the user and all that are shared with the user by name, also future ones, when there is none
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) ids: Vec<i64>,
     /// Go on after the event with this `resume_token`, which `--output json` prints, instead of beginning with what is there
@@ -217,6 +261,16 @@ mod tests {
         for line in ["tintype --server http://a:1 --output json ls", "tintype ls --output json --server http://a:1"] {
             let args = Args::try_parse_from(line.split(' ')).unwrap();
             assert_eq!((args.common.server.as_str(), args.common.output), ("http://a:1", OutputKind::Json));
+        }
+    }
+
+    #[test]
+    fn a_share_is_with_one_party_and_an_editor_is_somebody() {
+        for bad in ["share 1 --with ada --everyone", "share 1 --editor", "unshare 1", "unshare 1 --with ada --everyone"] {
+            assert!(Args::try_parse_from(["tintype"].into_iter().chain(bad.split(' '))).is_err(), "{bad}");
+        }
+        for good in ["share 1", "share 1 --with ada --editor", "share 1 --everyone", "unshare 1 --everyone"] {
+            assert!(Args::try_parse_from(["tintype"].into_iter().chain(good.split(' '))).is_ok(), "{good}");
         }
     }
 

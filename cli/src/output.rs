@@ -40,6 +40,7 @@ pub(crate) fn image_json(image: &Image) -> Value {
     json!({
         "id": image.id.to_string(),
         "owner_id": image.owner_id.to_string(),
+        "access": image.access.to_string(),
         "file_name": image.file_name,
         "state": image.state().to_string(),
         "format": image.format.to_string(),

@@ -128,7 +128,7 @@ impl Client {
         Watch::new(self.clone())
     }
 
-    /// The caller's images, newest first: a builder for a lazy stream.
+    /// The caller's images, or those that are shared with the caller, newest first: a builder for a lazy stream.
     pub fn images(&self) -> ListImages {
         ListImages::new(self.clone())
     }

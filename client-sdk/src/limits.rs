@@ -54,6 +54,8 @@ pub struct Limits {
     pub max_renditions_per_image: u32,
     /// Keys and values of an image's labels together, in bytes.
     pub max_labels_bytes: u32,
+    /// Shares of one image.
+    pub max_shares_per_image: u32,
     /// Formats that are taken.
     pub input_formats: Vec<Format>,
     /// Formats that the workers alive now can make; empty when none is alive.

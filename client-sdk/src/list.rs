@@ -8,9 +8,9 @@ use futures_util::{
 };
 use tintype_proto::v1::{ImageFilter, ListImagesRequest};
 
-use crate::{Client, Format, Image, RenditionState, Result, wire};
+use crate::{Client, Format, Image, Owner, RenditionState, Result, shares, wire};
 
-/// Which images to list; from [`Client::images`]. Every choice must hold; without one, all images are listed.
+/// Which images to list; from [`Client::images`]. Every choice must hold; without one, all images of the caller are listed.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is listed before `stream` or `page`"]
 pub struct ListImages {
@@ -32,6 +32,12 @@ pub struct Page {
 impl ListImages {
     pub(crate) fn new(client: Client) -> ListImages {
         ListImages { client, page_size: 0, filter: ImageFilter::default() }
+    }
+
+    /// Whose images; the caller's own if it is not said.
+    pub fn owner(mut self, owner: Owner) -> ListImages {
+        self.filter.owner = shares::owner_number(owner);
+        self
     }
 
     /// The original has this format. Said more than once: one of these.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::SystemTime};
 
-use crate::{Error, RenditionSpec};
+use crate::{Access, Error, RenditionSpec};
 
 /// An uploaded image: the original, byte for byte as it came, and the same picture in other formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Image {
     pub updated_at: SystemTime,
     /// The renditions, in the order in which they were asked for.
     pub renditions: Vec<Rendition>,
+    /// What the caller may do with it.
+    pub access: Access,
 }
 
 impl Image {

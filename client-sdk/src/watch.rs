@@ -15,7 +15,8 @@ use crate::{Client, Error, Image, RenditionState, Result, client::Call, wire};
 /// A server says something every 15 s unless it is told otherwise: after this time the connection is as good as lost.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Which images to watch; from [`Client::watch`]. Without a choice, all images of the caller, also future ones.
+/// Which images to watch; from [`Client::watch`]. Without a choice, all images of the caller and all that are shared with the
+/// caller by name, also future ones.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is watched before `start` or `stream`"]
 pub struct Watch {
@@ -29,7 +30,7 @@ pub struct Watch {
 pub enum Event {
     /// An image that was there when the watch began.
     Existing(Image),
-    /// An image was uploaded.
+    /// An image was uploaded, or is shared with the caller from now on.
     Created {
         /// The image.
         image: Image,
@@ -54,7 +55,7 @@ pub enum Event {
         /// When.
         at: SystemTime,
     },
-    /// An image was deleted, with all its renditions.
+    /// An image was deleted, with all its renditions, or is not shared with the caller any more.
     Deleted {
         /// The image.
         image_id: i64,

@@ -6,7 +6,7 @@ use tintype_proto::v1;
 
 use crate::{
     DownloadInfo, Effort, Error, Event, Fit, Format, Image, Limits, Rendition, RenditionFailure, RenditionSpec, RenditionState, Result,
-    Role, Scope, TokenInfo, User,
+    Role, Scope, TokenInfo, User, shares,
 };
 
 pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
@@ -24,6 +24,7 @@ pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
         labels: image.labels,
         updated_at: time(image.update_time.as_ref().or(image.create_time.as_ref())),
         renditions: image.renditions.into_iter().map(rendition_value).collect(),
+        access: shares::access(image.access),
         file_name: image.file_name,
     })
 }
@@ -156,6 +157,7 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         watch_heartbeat: duration(limits.watch_heartbeat.as_ref()),
         max_renditions_per_image: unsigned_32(limits.max_renditions_per_image),
         max_labels_bytes: unsigned_32(limits.max_labels_bytes),
+        max_shares_per_image: unsigned_32(limits.max_shares_per_image),
         input_formats: answer.input_formats.into_iter().map(format).collect(),
         output_formats: answer.output_formats.into_iter().map(format).collect(),
         automatic_formats: answer.automatic_formats.into_iter().map(format).collect(),

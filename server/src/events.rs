@@ -119,8 +119,11 @@ impl Publisher {
     }
 }
 
-/// `None` for changes that nobody is told of: a rendition that is not final yet.
+/// `None` for changes that nobody is told of: a rendition that is not final yet, and copies for those with whom an image is shared.
 fn message(change: &Change) -> Option<EventMessage> {
+    if change.viewer.is_some() {
+        return None;
+    }
     let (topic, name) = match (change.kind, change.rendition.map(|rendition| rendition.state)) {
         (ChangeKind::Created, _) => ("image.created", "created"),
         (ChangeKind::Updated, _) => ("image.updated", "updated"),
@@ -152,7 +155,7 @@ mod tests {
 
     fn change(kind: ChangeKind, state: Option<RenditionState>) -> Change {
         let rendition = state.map(|state| ChangedRendition { id: RenditionId(77), format: Format::Jpeg, state });
-        Change { position: 123, image: ImageId(40), owner: UserId(1), kind, rendition, at: Timestamp(1_795_392_000_123_456) }
+        Change { position: 123, image: ImageId(40), owner: UserId(1), viewer: None, kind, rendition, at: Timestamp(1_795_392_000_123_456) }
     }
 
     fn payload(message: &EventMessage) -> Value {
@@ -181,5 +184,6 @@ mod tests {
         for state in [Some(RenditionState::Pending), Some(RenditionState::Running), None] {
             assert_eq!(message(&change(ChangeKind::RenditionChanged, state)), None);
         }
+        assert_eq!(message(&Change { viewer: Some(UserId(2)), ..change(ChangeKind::Created, None) }), None);
     }
 }

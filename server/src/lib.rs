@@ -18,6 +18,7 @@ mod welcome;
 mod wire;
 mod wire_admin;
 mod wire_edits;
+mod wire_shares;
 
 use tintype_process::{Shutdown, bound_heaps, init_logs};
 

@@ -52,6 +52,8 @@ impl Limits {
     pub(crate) const DEFAULT_PAGE_SIZE: u32 = 100;
     /// Images on a page at most.
     pub(crate) const MAX_PAGE_SIZE: u32 = 1000;
+    /// Shares of one image: each makes every change of the image a line longer.
+    pub(crate) const MAX_SHARES_PER_IMAGE: u32 = 100;
     /// Images that can be named in one watch.
     pub(crate) const MAX_WATCHED_IMAGES: usize = 1000;
     /// Watches of this server at once.

@@ -5,10 +5,12 @@ use std::{collections::HashMap, error::Error, fmt, time::Duration};
 use prost::Message as _;
 use tintype_proto::v1::ErrorReason;
 use tintype_store::{
-    Failure, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, TokenId, UserId, header::HeaderError, random_hex,
+    Access, Failure, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, TokenId, UserId, header::HeaderError, random_hex,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
+
+use crate::limits::Limits;
 
 /// Domain of every `ErrorInfo`.
 const DOMAIN: &str = "tintype";
@@ -48,6 +50,19 @@ impl Refusal {
 
     pub(crate) fn image_not_found(id: ImageId) -> Self {
         Self::new(ErrorReason::ImageNotFound, format!("image {id} was not found")).about("tintype.v1.Image", id.to_string())
+    }
+
+    /// The caller may see the image, but needs that access to it.
+    pub(crate) fn not_permitted(id: ImageId, needed: Access) -> Self {
+        let who = if needed == Access::Owner { "the owner" } else { "the owner and editors" };
+        let message = format!("only {who} of image {id} may do this");
+        Self::new(ErrorReason::NotPermitted, message).with("needed_access", needed.name().to_ascii_uppercase())
+    }
+
+    pub(crate) fn too_many_shares(id: ImageId) -> Self {
+        let (limit, seen) = (Limits::MAX_SHARES_PER_IMAGE, Limits::MAX_SHARES_PER_IMAGE + 1);
+        let message = format!("image {id} would have {seen} shares, more than the limit of {limit} (max_shares_per_image)");
+        Self::new(ErrorReason::LimitExceeded, message).with("limit", "max_shares_per_image").with("value", limit).with("seen", seen)
     }
 
     pub(crate) fn rendition_not_found(id: RenditionId) -> Self {

@@ -5,12 +5,17 @@ use std::time::Duration;
 use prost_types::{Duration as ProtoDuration, FieldMask, Timestamp as ProtoTimestamp};
 use tintype_proto::v1;
 use tintype_store::{
-    FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Scope, Timestamp, Token, User, UserChange,
+    Access, FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Scope, Timestamp, Token, User, UserChange,
     rendition_file_name,
 };
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{limits::Limits, status::Refusal, wire_edits};
+use crate::{
+    limits::Limits,
+    status::Refusal,
+    wire_edits,
+    wire_shares::{owners, proto_access},
+};
 
 /// An id of a request: from 1.
 pub(crate) fn id(field: &'static str, value: i64) -> Result<i64, Refusal> {
@@ -172,6 +177,7 @@ pub(crate) fn filter(value: v1::ImageFilter) -> Result<ImageFilter, Refusal> {
     });
     let contains = value.file_name_contains;
     Ok(ImageFilter {
+        owners: owners("filter.owner", value.owner)?,
         formats: formats.collect::<Result<_, _>>()?,
         rendition_states: states.collect::<Result<_, _>>()?,
         file_name_contains: if contains.is_empty() {
@@ -272,7 +278,8 @@ pub(crate) fn proto_token(token: &Token) -> v1::TokenInfo {
     }
 }
 
-pub(crate) fn proto_image(image: Image) -> v1::Image {
+/// An image for somebody who has that access to it.
+pub(crate) fn proto_image(image: Image, access: Access) -> v1::Image {
     v1::Image {
         id: image.id.0,
         owner_id: image.owner.0,
@@ -287,6 +294,7 @@ pub(crate) fn proto_image(image: Image) -> v1::Image {
         renditions: image.renditions.into_iter().map(proto_rendition).collect(),
         labels: image.labels,
         update_time: Some(proto_time(image.updated_at)),
+        access: proto_access(access).into(),
     }
 }
 

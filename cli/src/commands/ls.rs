@@ -1,14 +1,14 @@
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use tintype_client::{Image, RenditionState};
+use tintype_client::{Image, Owner, RenditionState};
 
 use crate::{
-    args::{Common, Ls, State},
+    args::{Common, Ls, State, Whose},
     output::{image_json, utc},
 };
 
 /// Id, file name, state, pixels, bytes, time, then each rendition's file name with its state.
 pub(super) async fn run(common: &Common, ls: Ls) -> anyhow::Result<()> {
-    let mut list = super::signed_in(common)?.build()?.images();
+    let mut list = super::signed_in(common)?.build()?.images().owner(ls.owner.into());
     for format in ls.format {
         list = list.format(format);
     }
@@ -44,6 +44,16 @@ fn line(image: &Image) -> String {
         utc(image.created_at),
         renditions.collect::<String>()
     )
+}
+
+impl From<Whose> for Owner {
+    fn from(whose: Whose) -> Owner {
+        match whose {
+            Whose::Me => Owner::Me,
+            Whose::Others => Owner::Others,
+            Whose::Anyone => Owner::Anyone,
+        }
+    }
 }
 
 impl From<State> for RenditionState {

@@ -11,6 +11,7 @@ mod passwd;
 mod render;
 mod retry;
 mod rm;
+mod share;
 mod show;
 mod stats;
 mod token;
@@ -47,6 +48,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Render(render) => render::run(&common, render).await?,
         Command::Edit(edit) => edit::run(&common, edit).await?,
         Command::Rm(rm) => return rm::run(&common, rm).await,
+        Command::Share(share) => share::share(&common, share).await?,
+        Command::Unshare(unshare) => share::unshare(&common, unshare).await?,
         Command::Retry(retry) => return retry::run(&common, retry).await,
         Command::Watch(watch) => watch::run(&common, watch).await?,
         Command::Completions(completions) => completions::run(&completions)?,

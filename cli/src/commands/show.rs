@@ -15,7 +15,7 @@ pub(super) async fn run(common: &Common, show: &Show) -> anyhow::Result<()> {
 
 fn text(image: &Image) -> String {
     let mut text = format!(
-        "image\t{}\nfile name\t{}\nstate\t{}\nformat\t{}\nbytes\t{}\npixels\t{}x{}\nframes\t{}\nsha256\t{}\ncreated\t{}\nowner\t{}{}",
+        "image\t{}\nfile name\t{}\nstate\t{}\nformat\t{}\nbytes\t{}\npixels\t{}x{}\nframes\t{}\nsha256\t{}\ncreated\t{}\nowner\t{}\naccess\t{}{}",
         image.id,
         image.file_name,
         image.state(),
@@ -27,6 +27,7 @@ fn text(image: &Image) -> String {
         HEXLOWER.encode(&image.sha256),
         utc(image.created_at),
         image.owner_id,
+        image.access,
         labels_text(image, "\nlabel\t"),
     );
     for rendition in &image.renditions {

@@ -405,6 +405,18 @@ impl v1::image_service_server::ImageService for Fake {
         Ok(Response::new(v1::DeleteImageResponse {}))
     }
 
+    async fn share_image(&self, _: Request<v1::ShareImageRequest>) -> Result<Response<v1::ShareImageResponse>, Status> {
+        Err(Status::unimplemented("there is one user"))
+    }
+
+    async fn unshare_image(&self, _: Request<v1::UnshareImageRequest>) -> Result<Response<v1::UnshareImageResponse>, Status> {
+        Err(Status::unimplemented("there is one user"))
+    }
+
+    async fn list_shares(&self, _: Request<v1::ListSharesRequest>) -> Result<Response<v1::ListSharesResponse>, Status> {
+        Err(Status::unimplemented("there is one user"))
+    }
+
     async fn watch_images(&self, request: Request<v1::WatchImagesRequest>) -> Result<Response<Self::WatchImagesStream>, Status> {
         self.authorize(&request)?;
         let (messages, end) = self.see(|state| {

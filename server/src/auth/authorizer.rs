@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use tintype_store::{Image, ImageId, Rendition, RenditionId, Scope, catalog::Catalog};
+use tintype_store::{Access, ImageId, Rendition, RenditionId, Scope, SeenImage, catalog::Catalog};
 
 use super::Caller;
 use crate::status::Refusal;
 
-/// The one place that decides whether a caller may see or change a thing. Rpcs get images and renditions only from here, so none can
-/// forget to ask. What the caller may not see is not found, exactly as if it did not exist.
+/// The one place that decides whether a caller may see or change a thing. Rpcs get images and renditions only from here, and say what for, so
+/// none can forget to ask. What the caller may not see is not found, exactly as if it did not exist, and after the same one query; what the
+/// caller may see but not do this with is not permitted.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorizer {
     catalog: Arc<dyn Catalog>,
@@ -17,30 +18,33 @@ impl Authorizer {
         Self { catalog }
     }
 
-    /// The image, if it is the caller's.
-    pub(crate) async fn image(&self, caller: &Caller, id: ImageId) -> Result<Image, Refusal> {
-        self.visible(caller, id).await?.ok_or_else(|| Refusal::image_not_found(id))
+    /// The image, if the caller has that access to it.
+    pub(crate) async fn image(&self, caller: &Caller, id: ImageId, needed: Access) -> Result<SeenImage, Refusal> {
+        let seen = self.catalog.seen_images(caller.0.user.id, &[id]).await?.pop();
+        permitted(seen.ok_or_else(|| Refusal::image_not_found(id))?, needed)
     }
 
-    /// These images, in the order of their ids, if all of them are the caller's.
-    pub(crate) async fn images(&self, caller: &Caller, ids: &[ImageId]) -> Result<Vec<Image>, Refusal> {
+    /// These images, in the order of their ids, if the caller has that access to all of them.
+    pub(crate) async fn images(&self, caller: &Caller, ids: &[ImageId], needed: Access) -> Result<Vec<SeenImage>, Refusal> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut images = self.catalog.images(ids).await?;
-        images.retain(|image| image.owner == caller.0.user.id);
-        match ids.iter().find(|id| images.binary_search_by_key(*id, |image| image.id).is_err()) {
+        let seen = self.catalog.seen_images(caller.0.user.id, ids).await?;
+        match ids.iter().find(|id| seen.binary_search_by_key(*id, |seen| seen.image.id).is_err()) {
             Some(missing) => Err(Refusal::image_not_found(*missing)),
-            None => Ok(images),
+            None => seen.into_iter().map(|seen| permitted(seen, needed)).collect(),
         }
     }
 
-    /// The rendition and its image, if that is the caller's.
-    pub(crate) async fn rendition(&self, caller: &Caller, id: RenditionId) -> Result<(Image, Rendition), Refusal> {
-        let not_found = || Refusal::rendition_not_found(id);
-        let rendition = self.catalog.rendition(id).await?.ok_or_else(not_found)?;
-        let image = self.visible(caller, rendition.image).await?.ok_or_else(not_found)?;
-        Ok((image, rendition))
+    /// The rendition and its image, if the caller has that access to it.
+    pub(crate) async fn rendition(&self, caller: &Caller, id: RenditionId, needed: Access) -> Result<(SeenImage, Rendition), Refusal> {
+        let seen = self.catalog.seen_image_of(caller.0.user.id, id).await?;
+        let found = seen.and_then(|seen| {
+            let rendition = seen.image.renditions.iter().find(|rendition| rendition.id == id)?.clone();
+            Some((seen, rendition))
+        });
+        let (seen, rendition) = found.ok_or_else(|| Refusal::rendition_not_found(id))?;
+        Ok((permitted(seen, needed)?, rendition))
     }
 
     /// The catalog itself, with what is everybody's, if the caller is an administrator with a token for that.
@@ -48,9 +52,8 @@ impl Authorizer {
         caller.needs(Scope::Admin)?;
         Ok(&*self.catalog)
     }
+}
 
-    async fn visible(&self, caller: &Caller, id: ImageId) -> Result<Option<Image>, Refusal> {
-        let image = self.catalog.image(id).await?;
-        Ok(image.filter(|image| image.owner == caller.0.user.id))
-    }
+fn permitted(seen: SeenImage, needed: Access) -> Result<SeenImage, Refusal> {
+    if seen.access >= needed { Ok(seen) } else { Err(Refusal::not_permitted(seen.image.id, needed)) }
 }

@@ -15,7 +15,7 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 23] = [
+const METHODS: [(&str, Need); 26] = [
     ("AdminService/GetStats", Need::Scope(Scope::Admin)),
     ("AdminService/ListFailures", Need::Scope(Scope::Admin)),
     ("AdminService/RetryFailures", Need::Scope(Scope::Admin)),
@@ -32,6 +32,9 @@ const METHODS: [(&str, Need); 23] = [
     ("ImageService/RetryRendition", Need::Scope(Scope::Write)),
     ("ImageService/UpdateImage", Need::Scope(Scope::Write)),
     ("ImageService/DeleteImage", Need::Scope(Scope::Write)),
+    ("ImageService/ShareImage", Need::Scope(Scope::Write)),
+    ("ImageService/UnshareImage", Need::Scope(Scope::Write)),
+    ("ImageService/ListShares", Need::Scope(Scope::Read)),
     ("ImageService/WatchImages", Need::Scope(Scope::Read)),
     ("ImageService/GetLimits", Need::Token),
     ("UserService/CreateUser", Need::Scope(Scope::Admin)),

@@ -12,7 +12,7 @@ use std::{
 
 use tintype_process::Shutdown;
 use tintype_store::{
-    Change, ChangeKind, Image, ImageId, StoreError, UserId,
+    Access, Change, ChangeKind, Image, ImageId, StoreError, UserId,
     catalog::Catalog,
     jobs::{NudgeListener, Nudges},
 };
@@ -81,16 +81,16 @@ impl Changes {
         Listener { receiver }
     }
 
-    /// From now on the changes of this owner's images are kept at hand, with the images, as long as the subscription is.
+    /// From now on this user's part of the log is kept at hand, with the images, as long as the subscription is.
     pub(crate) fn subscribe(&self, owner: UserId) -> Subscription {
         let subscription = self.recent.subscribe(owner);
         self.listened.notify_one();
         subscription
     }
 
-    /// Up to `limit` of this owner's changes after `position`, if they are at hand.
-    pub(crate) fn recent(&self, owner: UserId, position: i64, limit: usize) -> Found {
-        self.recent.after(owner, position, limit)
+    /// Up to `limit` changes after `position` in these users' parts of the log, if they are at hand.
+    pub(crate) fn recent(&self, owners: &[UserId], position: i64, limit: usize) -> Found {
+        self.recent.after(owners, position, limit)
     }
 
     /// Everything through here was read.
@@ -162,11 +162,12 @@ impl Changes {
         let Some(last) = page.last() else { return Ok(0) };
         *position = {
             let owners = self.recent.owners();
-            let images = self.images_of(page.iter().filter(|change| owners.contains(&change.owner))).await?;
+            let images = self.images_of(page.iter().filter(|change| owners.contains(&change.audience()))).await?;
             self.recent.push(&page, &owners, &images);
             last.position
         };
-        for change in &page {
+        // Those with whom an image is shared are told the same as its owner, but for the end of a share.
+        for change in page.iter().filter(|change| change.viewer.is_none() || change.kind == ChangeKind::Deleted) {
             // Nobody listens: nobody misses it.
             let _ = self.sender.send(*change);
         }
@@ -180,7 +181,7 @@ impl Changes {
             return Ok(Images::new());
         }
         let images = self.catalog.images(&ids.into_iter().collect::<Vec<_>>()).await?;
-        Ok(images.into_iter().map(|image: Image| (image.id, Arc::new(wire::proto_image(image)))).collect())
+        Ok(images.into_iter().map(|image: Image| (image.id, Arc::new(wire::proto_image(image, Access::Owner)))).collect())
     }
 }
 

@@ -129,8 +129,15 @@ mod tests {
 
     /// A page with a change at every other position of the range.
     fn page(owner: UserId, range: RangeInclusive<i64>) -> Page {
-        let change =
-            |position| Change { position, image: ImageId(position), owner, kind: ChangeKind::Deleted, rendition: None, at: Timestamp(0) };
+        let change = |position| Change {
+            position,
+            image: ImageId(position),
+            owner,
+            viewer: None,
+            kind: ChangeKind::Deleted,
+            rendition: None,
+            at: Timestamp(0),
+        };
         let events = range.clone().step_by(2).map(|position| Arc::new(Event { change: change(position), image: None }));
         Page { owner, after: range.start() - 1, through: *range.end(), events: events.collect(), read_at: Instant::now() }
     }

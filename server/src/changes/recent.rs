@@ -26,7 +26,7 @@ impl Event {
     }
 }
 
-/// The latest changes of every owner who is watched. Watchers share them and keep nothing but their position: one that falls behind what is
+/// The latest changes in the part of the log of every user who watches. Watchers share them and keep nothing but their position: one that falls behind what is
 /// kept here reads from the catalog.
 #[derive(Debug)]
 pub(super) struct Recent(RwLock<State>);
@@ -123,26 +123,27 @@ impl Recent {
         for (_, owner) in state.owners.iter_mut().filter(|(id, _)| !owners.contains(id)) {
             owner.since = last.position;
         }
-        let kept = page.iter().filter(|change| owners.contains(&change.owner));
+        let kept = page.iter().filter(|change| owners.contains(&change.audience()));
         state.events.extend(kept.map(|change| Event::new(*change, images)));
         while state.events.len() > KEPT {
             let dropped = state.events.pop_front();
             state.dropped = dropped.map_or(state.dropped, |event| event.change.position);
         }
-        let told: HashSet<UserId> = page.iter().map(|change| change.owner).collect();
+        let told: HashSet<UserId> = page.iter().map(Change::audience).collect();
         for owner in told.iter().filter_map(|id| state.owners.get(id)) {
             owner.told.send_replace(());
         }
     }
 
-    pub(super) fn after(&self, owner: UserId, position: i64, limit: usize) -> Found {
+    pub(super) fn after(&self, owners: &[UserId], position: i64, limit: usize) -> Found {
         let state = self.read();
-        let known = state.owners.get(&owner).is_some_and(|owner| position >= owner.since.max(state.dropped));
-        if !known {
+        let known = |owner| state.owners.get(owner).is_some_and(|owner: &Owner| position >= owner.since.max(state.dropped));
+        if !owners.iter().all(known) {
             return Found::Unknown;
         }
         let begin = state.events.partition_point(|event| event.change.position <= position);
-        let found: Vec<_> = state.events.range(begin..).filter(|event| event.change.owner == owner).take(limit).cloned().collect();
+        let found: Vec<_> =
+            state.events.range(begin..).filter(|event| owners.contains(&event.change.audience())).take(limit).cloned().collect();
         if found.is_empty() { Found::NoneThrough(state.position) } else { Found::Events(found) }
     }
 
@@ -165,8 +166,15 @@ mod tests {
     const BOB: UserId = UserId(2);
 
     fn page(positions: std::ops::RangeInclusive<i64>, owner: UserId) -> Vec<Change> {
-        let change =
-            |position| Change { position, image: ImageId(position), owner, kind: ChangeKind::Created, rendition: None, at: Timestamp(0) };
+        let change = |position| Change {
+            position,
+            image: ImageId(position),
+            owner,
+            viewer: None,
+            kind: ChangeKind::Created,
+            rendition: None,
+            at: Timestamp(0),
+        };
         positions.map(change).collect()
     }
 
@@ -186,11 +194,16 @@ mod tests {
         let recent = Recent::new(10);
         let _subscription = recent.subscribe(ADA);
         push(&recent, &[page(11..=12, ADA), page(13..=13, BOB), page(14..=15, ADA)].concat());
-        assert_eq!(positions(recent.after(ADA, 10, 3)), [11, 12, 14]);
-        assert_eq!(positions(recent.after(ADA, 12, 9)), [14, 15]);
-        assert!(matches!(recent.after(ADA, 15, 9), Found::NoneThrough(15)));
-        assert!(matches!(recent.after(ADA, 9, 9), Found::Unknown), "it was not watched then");
-        assert!(matches!(recent.after(BOB, 12, 9), Found::Unknown), "nobody watches");
+        assert_eq!(positions(recent.after(&[ADA], 10, 3)), [11, 12, 14]);
+        assert_eq!(positions(recent.after(&[ADA], 12, 9)), [14, 15]);
+        assert!(matches!(recent.after(&[ADA], 15, 9), Found::NoneThrough(15)));
+        let _other = recent.subscribe(BOB);
+        push(&recent, &[Change { viewer: Some(BOB), ..page(16..=16, ADA)[0] }, page(17..=17, ADA)[0]]);
+        assert_eq!(positions(recent.after(&[ADA], 15, 9)), [17], "a copy is for its viewer alone");
+        assert_eq!(positions(recent.after(&[BOB], 15, 9)), [16]);
+        assert_eq!(positions(recent.after(&[ADA, BOB], 15, 9)), [16, 17]);
+        assert!(matches!(recent.after(&[ADA], 9, 9), Found::Unknown), "it was not watched then");
+        assert!(matches!(recent.after(&[ADA, BOB], 14, 9), Found::Unknown), "one of them did not watch then");
     }
 
     #[test]
@@ -199,10 +212,10 @@ mod tests {
         let before = recent.owners();
         let _subscription = recent.subscribe(ADA);
         recent.push(&page(1..=3, ADA), &before, &Images::new());
-        assert!(matches!(recent.after(ADA, 0, 9), Found::Unknown));
-        assert!(matches!(recent.after(ADA, 3, 9), Found::NoneThrough(3)));
+        assert!(matches!(recent.after(&[ADA], 0, 9), Found::Unknown));
+        assert!(matches!(recent.after(&[ADA], 3, 9), Found::NoneThrough(3)));
         push(&recent, &page(4..=4, ADA));
-        assert_eq!(positions(recent.after(ADA, 3, 9)), [4]);
+        assert_eq!(positions(recent.after(&[ADA], 3, 9)), [4]);
     }
 
     #[test]
@@ -211,8 +224,8 @@ mod tests {
         let _subscription = recent.subscribe(ADA);
         let many = KEPT as i64 + 5;
         push(&recent, &page(1..=many, ADA));
-        assert!(matches!(recent.after(ADA, 4, 9), Found::Unknown));
-        assert_eq!(positions(recent.after(ADA, 5, 2)), [6, 7]);
+        assert!(matches!(recent.after(&[ADA], 4, 9), Found::Unknown));
+        assert_eq!(positions(recent.after(&[ADA], 5, 2)), [6, 7]);
     }
 
     #[test]
@@ -222,7 +235,7 @@ mod tests {
         assert!(recent.owners().is_empty());
         push(&recent, &page(1..=2, ADA));
         let _again = recent.subscribe(ADA);
-        assert!(matches!(recent.after(ADA, 0, 9), Found::Unknown));
+        assert!(matches!(recent.after(&[ADA], 0, 9), Found::Unknown));
     }
 
     #[tokio::test]
@@ -230,9 +243,9 @@ mod tests {
         let recent = Recent::new(0);
         let mut subscription = recent.subscribe(ADA);
         subscription.expect();
-        assert!(matches!(recent.after(ADA, 0, 9), Found::NoneThrough(0)));
+        assert!(matches!(recent.after(&[ADA], 0, 9), Found::NoneThrough(0)));
         push(&recent, &page(1..=1, ADA));
         subscription.told().await;
-        assert_eq!(positions(recent.after(ADA, 0, 9)), [1]);
+        assert_eq!(positions(recent.after(&[ADA], 0, 9)), [1]);
     }
 }

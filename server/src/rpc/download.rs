@@ -5,11 +5,12 @@ use tintype_proto::v1::{
     DownloadChunk, DownloadImageRequest, DownloadImageResponse, DownloadInfo, ErrorReason, download_image_response::Message,
 };
 use tintype_store::{
-    BlobKey, Format, Image, ImageId, Rendition, RenditionId, RenditionState, Spec, blobs::read_checked, rendition_file_name,
+    Access, BlobKey, Format, ImageId, Rendition, RenditionId, RenditionState, SeenImage, Spec, blobs::read_checked, rendition_file_name,
 };
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
+use super::guard;
 use crate::{auth::Caller, core::Core, status::Refusal, wire};
 
 /// What a download sends.
@@ -17,7 +18,7 @@ pub(crate) type Messages = BoxStream<'static, Result<DownloadImageResponse, Stat
 
 /// A picture asked for, by either of its names.
 #[derive(Debug, Clone, Copy)]
-enum Wanted {
+pub(crate) enum Wanted {
     Of(ImageId, Format),
     Rendition(RenditionId),
 }
@@ -30,6 +31,8 @@ enum Found {
 
 struct Picture {
     info: DownloadInfo,
+    /// The image is somebody else's.
+    shared: bool,
     blob: BlobKey,
     size_bytes: u64,
 }
@@ -62,7 +65,8 @@ pub(crate) async fn start(core: &Core, caller: &Caller, request: DownloadImageRe
             Err(Refusal::from(error).into())
         }
     });
-    Ok(stream::iter([Ok(message(Message::Info(info)))]).chain(chunks).boxed())
+    let messages = stream::iter([Ok(message(Message::Info(info)))]).chain(chunks).boxed();
+    if picture.shared { guard::while_shared(core, caller, wanted, ImageId(image), messages).await } else { Ok(messages) }
 }
 
 fn wanted(request: &DownloadImageRequest) -> Result<Wanted, Refusal> {
@@ -113,22 +117,23 @@ async fn wait(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Picture, R
 async fn find(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Found, Refusal> {
     match wanted {
         Wanted::Rendition(id) => {
-            let (image, rendition) = core.authorizer.rendition(caller, id).await?;
-            found(&image, &rendition)
+            let (seen, rendition) = core.authorizer.rendition(caller, id, Access::Viewer).await?;
+            found(&seen, &rendition)
         }
         Wanted::Of(id, format) => {
-            let image = core.authorizer.image(caller, id).await?;
-            if image.header.format == format {
-                return Ok(Found::Picture(Box::new(original(image))));
+            let seen = core.authorizer.image(caller, id, Access::Viewer).await?;
+            if seen.image.header.format == format {
+                return Ok(Found::Picture(Box::new(original(seen))));
             }
             let automatic = Spec::new(format);
-            let rendition = image.renditions.iter().find(|rendition| rendition.spec == automatic);
-            found(&image, rendition.ok_or_else(|| Refusal::no_such_rendition(id, format))?)
+            let rendition = seen.image.renditions.iter().find(|rendition| rendition.spec == automatic);
+            found(&seen, rendition.ok_or_else(|| Refusal::no_such_rendition(id, format))?)
         }
     }
 }
 
-fn found(image: &Image, rendition: &Rendition) -> Result<Found, Refusal> {
+fn found(seen: &SeenImage, rendition: &Rendition) -> Result<Found, Refusal> {
+    let image = &seen.image;
     match (rendition.state, &rendition.output, &rendition.failure) {
         (RenditionState::Ready, Some(output), _) => Ok(Found::Picture(Box::new(Picture {
             info: DownloadInfo {
@@ -142,6 +147,7 @@ fn found(image: &Image, rendition: &Rendition) -> Result<Found, Refusal> {
                 sha256: output.sha256.to_vec().into(),
                 ..DownloadInfo::default()
             },
+            shared: seen.access != Access::Owner,
             blob: output.blob.clone(),
             size_bytes: output.size_bytes,
         }))),
@@ -150,8 +156,9 @@ fn found(image: &Image, rendition: &Rendition) -> Result<Found, Refusal> {
     }
 }
 
-fn original(image: Image) -> Picture {
+fn original(SeenImage { image, access, .. }: SeenImage) -> Picture {
     Picture {
+        shared: access != Access::Owner,
         info: DownloadInfo {
             image_id: image.id.0,
             file_name: image.file_name,

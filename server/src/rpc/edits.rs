@@ -1,7 +1,7 @@
 //! What is asked for images that are there: renditions, names and labels.
 
 use tintype_proto::v1::{CreateRenditionRequest, CreateRenditionResponse, ErrorReason, UpdateImageRequest, UpdateImageResponse};
-use tintype_store::{Format, ImageWrite, LimitExceeded, Requested, StoreError, Timestamp, Worker};
+use tintype_store::{Access, Format, ImageWrite, LimitExceeded, Requested, StoreError, Timestamp, Worker};
 
 use super::upload;
 use crate::{auth::Caller, core::Core, status::Refusal, wire, wire_edits};
@@ -15,7 +15,7 @@ pub(crate) async fn create_rendition(
     let id = wire::image_id("image_id", request.image_id)?;
     let missing = || Refusal::field("spec", "must be given");
     let spec = wire_edits::spec(&request.spec.ok_or_else(missing)?, &core.limits.conversion.image)?;
-    let image = core.authorizer.image(caller, id).await?;
+    let image = core.authorizer.image(caller, id, Access::Editor).await?.image;
     let stands = image.renditions.iter().any(|rendition| rendition.spec == spec);
     if !stands {
         check_made(core, spec.format).await?;
@@ -44,11 +44,11 @@ pub(crate) async fn update_image(core: &Core, caller: &Caller, request: UpdateIm
     let wanted = request.image.unwrap_or_default();
     let id = wire::image_id("image.id", wanted.id)?;
     let change = wire_edits::image_change(wanted, request.update_mask.unwrap_or_default())?;
-    core.authorizer.image(caller, id).await?;
+    let access = core.authorizer.image(caller, id, Access::Editor).await?.access;
     match core.stores.catalog.update_image(id, &change, Timestamp::now()).await? {
         ImageWrite::Done(image) => {
             core.stores.nudges.nudge();
-            Ok(UpdateImageResponse { image: Some(wire::proto_image(image)) })
+            Ok(UpdateImageResponse { image: Some(wire::proto_image(image, access)) })
         }
         ImageWrite::LabelsTooLarge { size_bytes } => Err(wire_edits::labels_too_large(size_bytes).into()),
         ImageWrite::Missing => Err(Refusal::image_not_found(id)),

@@ -1,21 +1,23 @@
 use tintype_proto::v1::{
     self, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, ErrorReason,
-    GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, ListImagesRequest, ListImagesResponse, RetryRenditionRequest,
-    RetryRenditionResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
+    GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest,
+    ListSharesResponse, RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest,
+    UnshareImageResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
     image_service_server::ImageService,
 };
-use tintype_store::{Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
+use tintype_store::{Access, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{download, edits, page, upload, watch};
+use super::{download, edits, page, shares, upload, watch};
 use crate::{
     auth::Caller,
     core::SharedCore,
     limits::Limits,
     status::{Chain, Refusal},
     wire,
+    wire_shares::proto_seen_image,
 };
 
 /// Replies that an upload stream may be ahead of its client.
@@ -36,16 +38,16 @@ impl ImageRpcs {
         let more = images.len() > size as usize;
         images.truncate(size as usize);
         let next_page_token = match images.last() {
-            Some(last) if more => page::encode(user, &filter, last.id.0),
+            Some(last) if more => page::encode(user, &filter, last.image.id.0),
             _ => String::new(),
         };
-        Ok(ListImagesResponse { images: images.into_iter().map(wire::proto_image).collect(), next_page_token })
+        Ok(ListImagesResponse { images: images.into_iter().map(proto_seen_image).collect(), next_page_token })
     }
 
     async fn retry(&self, caller: &Caller, request: RetryRenditionRequest) -> Result<RetryRenditionResponse, Refusal> {
         let stores = &self.0.stores;
         let id = RenditionId(wire::id("rendition_id", request.rendition_id)?);
-        self.0.authorizer.rendition(caller, id).await?;
+        self.0.authorizer.rendition(caller, id, Access::Editor).await?;
         match stores.catalog.retry(id, Timestamp::now()).await? {
             Retry::Pending(rendition) => {
                 stores.nudges.nudge();
@@ -63,7 +65,7 @@ impl ImageRpcs {
     async fn delete(&self, caller: &Caller, request: DeleteImageRequest) -> Result<DeleteImageResponse, Refusal> {
         let stores = &self.0.stores;
         let id = wire::image_id("id", request.id)?;
-        self.0.authorizer.image(caller, id).await?;
+        self.0.authorizer.image(caller, id, Access::Owner).await?;
         if !stores.catalog.delete_image(id, Timestamp::now()).await? {
             return Err(Refusal::image_not_found(id));
         }
@@ -115,6 +117,7 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         watch_heartbeat: seconds(limits.watch_heartbeat),
         max_renditions_per_image: limits.max_renditions_per_image as i32,
         max_labels_bytes: MAX_LABELS_BYTES as i32,
+        max_shares_per_image: Limits::MAX_SHARES_PER_IMAGE as i32,
     }
 }
 
@@ -139,8 +142,8 @@ impl ImageService for ImageRpcs {
     async fn get_image(&self, request: Request<GetImageRequest>) -> Result<Response<GetImageResponse>, Status> {
         let caller = Caller::of(&request)?;
         let id = wire::image_id("id", request.get_ref().id)?;
-        let image = self.0.authorizer.image(&caller, id).await?;
-        Ok(Response::new(GetImageResponse { image: Some(wire::proto_image(image)) }))
+        let image = self.0.authorizer.image(&caller, id, Access::Viewer).await?;
+        Ok(Response::new(GetImageResponse { image: Some(proto_seen_image(image)) }))
     }
 
     async fn list_images(&self, request: Request<ListImagesRequest>) -> Result<Response<ListImagesResponse>, Status> {
@@ -166,6 +169,21 @@ impl ImageService for ImageRpcs {
     async fn delete_image(&self, request: Request<DeleteImageRequest>) -> Result<Response<DeleteImageResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(self.delete(&caller, request.into_inner()).await?))
+    }
+
+    async fn share_image(&self, request: Request<ShareImageRequest>) -> Result<Response<ShareImageResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(shares::share(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn unshare_image(&self, request: Request<UnshareImageRequest>) -> Result<Response<UnshareImageResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(shares::unshare(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn list_shares(&self, request: Request<ListSharesRequest>) -> Result<Response<ListSharesResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(shares::list(&self.0, &caller, request.get_ref()).await?))
     }
 
     async fn watch_images(&self, request: Request<WatchImagesRequest>) -> Result<Response<Self::WatchImagesStream>, Status> {

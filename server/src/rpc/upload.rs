@@ -4,7 +4,7 @@ use tintype_proto::v1::{
     ErrorReason, UploadDone, UploadFailed, UploadImagesRequest, UploadImagesResponse, UploadProgress, UploadStart, UploadStarted,
     upload_images_request::Message as Asked, upload_images_response::Message as Answer,
 };
-use tintype_store::{Image, LimitExceeded, RenditionId, RenditionState, open::Stores};
+use tintype_store::{Access, Image, LimitExceeded, RenditionId, RenditionState, open::Stores};
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Code, Status, Streaming};
 
@@ -157,7 +157,7 @@ impl Upload {
     }
 
     async fn done(&self, image: Image, repeated_request: bool) -> Result<(), End> {
-        self.reply(Answer::Done(UploadDone { image: Some(wire::proto_image(image)), repeated_request })).await
+        self.reply(Answer::Done(UploadDone { image: Some(wire::proto_image(image, Access::Owner)), repeated_request })).await
     }
 
     /// Answers the file at hand with its failure. What was received of it goes with its state.

@@ -6,25 +6,29 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, future::select_all, stream, stream::BoxStream};
 use tintype_proto::v1::{
-    CaughtUp, ErrorReason, ImageCreated, ImageDeleted, ImageExisting, ImageUpdated, RenditionChanged, WatchImagesRequest,
+    self, CaughtUp, ErrorReason, ImageCreated, ImageDeleted, ImageExisting, ImageUpdated, RenditionChanged, WatchImagesRequest,
     WatchImagesResponse, watch_images_response::Message,
 };
-use tintype_store::{ChangeKind, Image, ImageId, UserId};
+use tintype_store::{Access, ChangeKind, ImageId, Party, SeenImage, UserId};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until},
 };
 use tonic::Status;
 
-use super::resume::{Binding, Cursor};
+use super::{
+    resume::{Binding, Cursor},
+    sight::Sight,
+};
 use crate::{
     auth::Caller,
     changes::{Event, Found, Subscription},
     core::SharedCore,
     status::Refusal,
     wire,
+    wire_shares::proto_access,
 };
 
 /// What a watch sends.
@@ -39,7 +43,11 @@ struct Watch {
     /// In order; all of the user's when it is empty.
     images: Vec<ImageId>,
     binding: Binding,
-    subscription: Subscription,
+    /// Whose parts of the log it reads.
+    audiences: Vec<UserId>,
+    /// One for each of them.
+    subscriptions: Vec<Subscription>,
+    sight: Sight,
     /// How far was read.
     cursor: Cursor,
     /// What was read and is not sent yet.
@@ -51,7 +59,7 @@ struct Watch {
 }
 
 enum Ready {
-    Existing(Image),
+    Existing(SeenImage),
     Changed(Arc<Event>),
     CaughtUp,
 }
@@ -64,14 +72,16 @@ pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: WatchImag
     let binding = Binding::new(user, &images);
     let resumed = binding.decode(&request.resume_token)?;
     // Before the position is taken, and that before anything is looked at: what changes meanwhile is told as a change.
-    let subscription = core.changes.subscribe(user);
+    let everyones = !images.is_empty();
+    let audiences = if everyones { vec![user, Party::EVERYONE] } else { vec![user] };
+    let subscriptions = audiences.iter().map(|audience| core.changes.subscribe(*audience)).collect();
     let cursor = if let Some(cursor) = resumed {
-        check_kept(core, user, cursor.position).await?;
+        check_kept(core, &audiences, cursor.position).await?;
         cursor
     } else {
         let _turn = core.changes.turn().await;
         let position = core.stores.catalog.last_position().await?;
-        core.authorizer.images(caller, &images).await?;
+        core.authorizer.images(caller, &images, Access::Viewer).await?;
         Cursor { position, told: Some(ImageId(0)) }
     };
     let watch = Watch {
@@ -79,7 +89,9 @@ pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: WatchImag
         user,
         images,
         binding,
-        subscription,
+        audiences,
+        subscriptions,
+        sight: Sight::new(user, everyones),
         cursor,
         ready: VecDeque::new(),
         heartbeat: Instant::now(),
@@ -96,13 +108,13 @@ pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: WatchImag
 }
 
 /// Refuses a position after which changes were pruned, or that the log never reached: the catalog was put back to an earlier state.
-async fn check_kept(core: &SharedCore, user: UserId, position: i64) -> Result<(), Refusal> {
+async fn check_kept(core: &SharedCore, audiences: &[UserId], position: i64) -> Result<(), Refusal> {
     if position > core.changes.position() && position > core.stores.catalog.last_position().await? {
         return Err(too_old());
     }
-    if let Found::Unknown = core.changes.recent(user, position, 0) {
+    if let Found::Unknown = core.changes.recent(audiences, position, 0) {
         // What is read for this is at hand when the watch goes on.
-        core.changes.read_again(user, position, 0).await?.ok_or_else(too_old)?;
+        core.changes.read_again(audiences[0], position, 0).await?.ok_or_else(too_old)?;
     }
     Ok(())
 }
@@ -117,6 +129,9 @@ impl Watch {
             if self.core.shutdown.is_draining() {
                 return Err(Refusal::draining());
             }
+            if self.ready.front().and_then(Ready::image).is_some_and(|(owner, _)| self.sight.is_needed(owner)) {
+                self.look().await?;
+            }
             if let Some(message) = self.ready.pop_front().and_then(|ready| self.message(ready)) {
                 return Ok(message);
             }
@@ -127,8 +142,10 @@ impl Watch {
                 self.read_state(told).await?;
                 continue;
             }
-            self.subscription.expect();
-            match self.core.changes.recent(self.user, self.cursor.position, BATCH) {
+            for subscription in &mut self.subscriptions {
+                subscription.expect();
+            }
+            match self.core.changes.recent(&self.audiences, self.cursor.position, BATCH) {
                 Found::Events(events) => self.take(events),
                 Found::Unknown => self.read_again().await?,
                 Found::NoneThrough(through) => {
@@ -141,8 +158,9 @@ impl Watch {
 
     /// Returns when there may be something new.
     async fn wait(&mut self) -> Result<(), Refusal> {
+        let told = select_all(self.subscriptions.iter_mut().map(|subscription| subscription.told().boxed()));
         tokio::select! {
-            () = self.subscription.told() => {}
+            _ = told => {}
             () = self.core.shutdown.draining() => return Err(Refusal::draining()),
             () = sleep_until(self.heartbeat) => {
                 self.heartbeat = Instant::now() + self.core.limits.watch_heartbeat;
@@ -160,17 +178,16 @@ impl Watch {
         let catalog = &self.core.stores.catalog;
         let _turn = self.core.changes.turn().await;
         let (images, last) = if self.images.is_empty() {
-            let images = catalog.images_after(self.user, told, BATCH as u32).await?;
-            let last = images.last().filter(|_| images.len() == BATCH).map(|image| image.id);
+            let images = catalog.watched_images(self.user, told, BATCH as u32).await?;
+            let last = images.last().filter(|_| images.len() == BATCH).map(|seen| seen.image.id);
             (images, last)
         } else {
             let begin = self.images.partition_point(|image| *image <= told);
             let ids = &self.images[begin..self.images.len().min(begin + BATCH)];
-            let mut images = catalog.images(ids).await?;
-            images.retain(|image| image.owner == self.user);
-            (images, ids.last().copied())
+            (catalog.seen_images(self.user, ids).await?, ids.last().copied())
         };
         self.cursor.told = last;
+        self.sight.forget();
         self.ready.extend(images.into_iter().map(Ready::Existing));
         if last.is_none() {
             self.heartbeat = Instant::now() + self.core.limits.watch_heartbeat;
@@ -181,9 +198,29 @@ impl Watch {
 
     /// Reads what is no longer at hand.
     async fn read_again(&mut self) -> Result<(), Refusal> {
-        let part = self.core.changes.read_again(self.user, self.cursor.position, BATCH).await?.ok_or_else(too_old)?;
-        self.take(part.events);
-        self.cursor.position = part.through;
+        let mut events = Vec::new();
+        let mut through = i64::MAX;
+        for audience in &self.audiences {
+            let part = self.core.changes.read_again(*audience, self.cursor.position, BATCH).await?.ok_or_else(too_old)?;
+            events.extend(part.events);
+            through = through.min(part.through);
+        }
+        // What is read of one audience beyond the end of another one's part comes again with that.
+        events.retain(|event| event.change.position <= through);
+        events.sort_unstable_by_key(|event| event.change.position);
+        self.take(events);
+        self.cursor.position = through;
+        Ok(())
+    }
+
+    /// Looks which of other people's images are still to be told of.
+    async fn look(&mut self) -> Result<(), Refusal> {
+        let images: BTreeSet<_> =
+            self.ready.iter().filter_map(Ready::image).filter(|(owner, _)| *owner != self.user).map(|(_, image)| image).collect();
+        let _turn = self.core.changes.turn().await;
+        let now = Instant::now();
+        let seen = self.core.stores.catalog.seen_images(self.user, &images.into_iter().collect::<Vec<_>>()).await?;
+        self.sight.looked(now, seen);
         Ok(())
     }
 
@@ -191,35 +228,55 @@ impl Watch {
         self.cursor.position = events.last().map_or(self.cursor.position, |event| event.change.position);
         let wanted = events.into_iter().filter(|event| self.images.is_empty() || self.images.binary_search(&event.change.image).is_ok());
         self.ready.extend(wanted.map(Ready::Changed));
+        self.sight.forget();
     }
 
-    /// `None` for a change of an image that is deleted by now: that is told when its turn comes.
-    fn message(&self, ready: Ready) -> Option<WatchImagesResponse> {
+    /// `None` for a change of an image that is deleted or not shared by now: that is told when its turn comes.
+    fn message(&mut self, ready: Ready) -> Option<WatchImagesResponse> {
         let (told, message) = match ready {
-            Ready::Existing(image) => {
+            Ready::Existing(SeenImage { image, .. }) => {
+                let access = self.sight.access(image.owner, image.id)?;
                 let cursor = Cursor { position: self.cursor.position, told: Some(image.id) };
-                (cursor, Message::Existing(ImageExisting { image: Some(wire::proto_image(image)) }))
+                (cursor, Message::Existing(ImageExisting { image: Some(wire::proto_image(image, access)) }))
             }
             Ready::CaughtUp => (self.cursor, Message::CaughtUp(CaughtUp {})),
-            Ready::Changed(event) => return changed(&event, self.binding),
+            Ready::Changed(event) => return self.changed(&event),
         };
         Some(WatchImagesResponse { resume_token: self.binding.encode(told), change_time: None, message: Some(message) })
     }
+
+    fn changed(&mut self, event: &Event) -> Option<WatchImagesResponse> {
+        let change = event.change;
+        if !self.sight.tells(event) {
+            return None;
+        }
+        let mut image = || {
+            let access = self.sight.access(change.owner, change.image)?;
+            let image = v1::Image::clone(event.image.as_deref()?);
+            Some(v1::Image { access: proto_access(access).into(), ..image })
+        };
+        let message = match change.kind {
+            ChangeKind::Created => Message::Created(ImageCreated { image: Some(image()?) }),
+            ChangeKind::RenditionChanged => Message::RenditionChanged(RenditionChanged {
+                image: Some(image()?),
+                rendition_id: change.rendition.map_or(0, |rendition| rendition.id.0),
+                state: change.rendition.map_or(0, |rendition| wire::proto_state(rendition.state).into()),
+            }),
+            ChangeKind::Updated => Message::Updated(ImageUpdated { image: Some(image()?) }),
+            ChangeKind::Deleted => Message::Deleted(ImageDeleted { image_id: change.image.0 }),
+        };
+        let resume_token = self.binding.encode(Cursor { position: change.position, told: None });
+        Some(WatchImagesResponse { resume_token, change_time: Some(wire::proto_time(change.at)), message: Some(message) })
+    }
 }
 
-fn changed(event: &Event, binding: Binding) -> Option<WatchImagesResponse> {
-    let change = event.change;
-    let image = || event.image.as_deref().cloned();
-    let message = match change.kind {
-        ChangeKind::Created => Message::Created(ImageCreated { image: Some(image()?) }),
-        ChangeKind::RenditionChanged => Message::RenditionChanged(RenditionChanged {
-            image: Some(image()?),
-            rendition_id: change.rendition.map_or(0, |rendition| rendition.id.0),
-            state: change.rendition.map_or(0, |rendition| wire::proto_state(rendition.state).into()),
-        }),
-        ChangeKind::Updated => Message::Updated(ImageUpdated { image: Some(image()?) }),
-        ChangeKind::Deleted => Message::Deleted(ImageDeleted { image_id: change.image.0 }),
-    };
-    let resume_token = binding.encode(Cursor { position: change.position, told: None });
-    Some(WatchImagesResponse { resume_token, change_time: Some(wire::proto_time(change.at)), message: Some(message) })
+impl Ready {
+    /// The owner and the image that are told of.
+    fn image(&self) -> Option<(UserId, ImageId)> {
+        match self {
+            Self::Existing(seen) => Some((seen.image.owner, seen.image.id)),
+            Self::Changed(event) => Some((event.change.owner, event.change.image)),
+            Self::CaughtUp => None,
+        }
+    }
 }

@@ -13,8 +13,9 @@ use async_trait::async_trait;
 
 use crate::{
     BlobKey, Change, Claim, Commit, Created, FailedRendition, Failure, FailureFilter, FailurePosition, Image, ImageChange, ImageFilter,
-    ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenWrite, Picture, Rendition, RenditionId, Requested, Retry, SignedIn, Spec,
-    StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
+    ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenWrite, Party, Picture, Rendition, RenditionId, Requested, Retry, SeenImage,
+    Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserChange,
+    UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -85,18 +86,20 @@ pub trait Images {
     /// Those of these images that exist, with their renditions, the smallest id first. However many, it is one query.
     async fn images(&self, ids: &[ImageId]) -> Result<Vec<Image>, StoreError>;
 
-    /// Up to `limit` images of `owner` with an id above `after`, the smallest id first. The cost depends on `limit` alone.
-    async fn images_after(&self, owner: UserId, after: ImageId, limit: u32) -> Result<Vec<Image>, StoreError>;
-
     /// The rendition.
     async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError>;
 
-    /// Up to `limit` images of `owner` with an id below `before` (all when `None`), the largest id first.
+    /// Up to `limit` images that `user` sees with an id below `before` (all when `None`), the largest id first.
     ///
     /// The cost depends on `limit` and on how many images the filter passes over, which is cheap for those of other times, not on how deep
     /// `before` is.
-    async fn list_images(&self, owner: UserId, filter: &ImageFilter, before: Option<ImageId>, limit: u32)
-    -> Result<Vec<Image>, StoreError>;
+    async fn list_images(
+        &self,
+        user: UserId,
+        filter: &ImageFilter,
+        before: Option<ImageId>,
+        limit: u32,
+    ) -> Result<Vec<SeenImage>, StoreError>;
 
     /// Removes an image and its renditions and dooms their blobs; whoever makes one of the renditions loses the lease.
     /// `false` when there was no such image.
@@ -118,6 +121,41 @@ pub trait Edits {
     /// Changes an image's file name and labels. Of changes at once each is applied to what the one before it left. One that changes nothing
     /// writes nothing.
     async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError>;
+}
+
+/// Who sees an image besides its owner. An image of a deleted user is seen by nobody, also while it is still there.
+#[async_trait]
+pub trait Shares {
+    /// Shares an image, or changes the role of a share with the same party. A share that is new to a user appends a
+    /// [`Created`](crate::ChangeKind::Created) to the user's part of the change log.
+    ///
+    /// A user who does not exist is shared with like one who does, and sees nothing of it even when created later. At most `max_shares`
+    /// shares of an image, also of those at once.
+    async fn share_image(
+        &self,
+        image: ImageId,
+        party: &Party,
+        role: ShareRole,
+        max_shares: u32,
+        now: Timestamp,
+    ) -> Result<Sharing, StoreError>;
+
+    /// Ends a share, and appends a [`Deleted`](crate::ChangeKind::Deleted) to the user's part of the change log. Also fine when there is none.
+    async fn unshare_image(&self, image: ImageId, party: &Party, now: Timestamp) -> Result<(), StoreError>;
+
+    /// With whom the image is shared: everyone first, then users by name.
+    async fn shares(&self, image: ImageId) -> Result<Vec<Share>, StoreError>;
+
+    /// Those of these images that the user sees, the smallest id first. However many, it is one query, which takes as long for an image that is
+    /// not seen as for one that is missing.
+    async fn seen_images(&self, user: UserId, ids: &[ImageId]) -> Result<Vec<SeenImage>, StoreError>;
+
+    /// The image of this rendition, if the user sees it: one query, as for images.
+    async fn seen_image_of(&self, user: UserId, rendition: RenditionId) -> Result<Option<SeenImage>, StoreError>;
+
+    /// Up to `limit` images that the user owns or that are shared with the user by name, with an id above `after`, the smallest id first.
+    /// The cost depends on `limit` alone.
+    async fn watched_images(&self, user: UserId, after: ImageId, limit: u32) -> Result<Vec<SeenImage>, StoreError>;
 }
 
 /// Renditions on their way.
@@ -169,9 +207,11 @@ pub trait Changes {
     /// The position of the latest change; 0 when there is none.
     async fn last_position(&self) -> Result<i64, StoreError>;
 
-    /// Up to `limit` changes of this owner's images after `position`, in order, as far as [`changes_after`](Self::changes_after) has
-    /// returned them to anybody. `None` when any change after `position` was pruned: then nobody can tell whether one of the owner's is missing.
-    async fn changes_of(&self, owner: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError>;
+    /// Up to `limit` changes after `position` of which `audience` is told, in order, as far as [`changes_after`](Self::changes_after) has
+    /// returned them to anybody: those of the user's own images and of images shared with the user by name, or with
+    /// [`Party::EVERYONE`](crate::Party::EVERYONE) those of images shared with everyone. `None` when any change after `position` was pruned: then
+    /// nobody can tell whether one of these is missing.
+    async fn changes_of(&self, audience: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError>;
 }
 
 /// Who publishes the change log as events: one process at a time, and how far it is.
@@ -248,6 +288,6 @@ pub trait Overview {
 
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
 pub trait Catalog:
-    Users + Images + Edits + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
+    Users + Images + Edits + Shares + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
 {
 }

@@ -1,13 +1,13 @@
 //! Rows as both databases return them, and the `SELECT`s that name their columns.
 
-use std::error::Error;
+use std::{collections::HashMap, error::Error};
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Format, Image, ImageHeader,
-    ImageId, Job, Labels, LeaseToken, OpenWrite, Output, Picture, Rendition, RenditionId, RenditionState, Requested, Role, Scope, SignedIn,
-    Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
+    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Format, Image,
+    ImageHeader, ImageId, Job, Labels, LeaseToken, OpenWrite, Output, Party, Picture, Rendition, RenditionId, RenditionState, Requested,
+    Role, Scope, SeenImage, Share, ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -48,15 +48,46 @@ macro_rules! token_columns {
 /// Selects [`ImageRow`]s of the images in `$source`, a row for every rendition and one for an image without any; the source is `i`.
 macro_rules! select_images {
     ($source:literal) => {
+        concat!("SELECT ", image_columns!(), " FROM ", $source, " i ", image_joins!())
+    };
+}
+
+/// Selects [`SeenRow`]s of those images of `$source` that the user `$1` sees. The source are images, and is `m`.
+macro_rules! select_seen_images {
+    ($($source:tt)+) => {
         concat!(
-            "SELECT i.id AS image_id, i.owner_id, i.file_name, CAST(i.labels AS TEXT) AS labels, i.format AS image_format, i.width, i.height, ",
+            "SELECT i.access, i.named, ",
+            image_columns!(),
+            " FROM (
+                  SELECT m.*, m.owner_id = $1 OR EXISTS (SELECT 1 FROM shares s WHERE s.image_id = m.id AND s.user_id = $1) AS named,
+                      CASE WHEN m.owner_id = $1 THEN 'owner' ELSE (
+                          -- By name an editor comes before a viewer. What a deleted user left behind is shared with nobody.
+                          SELECT min(s.role) FROM shares s JOIN users u ON u.id = m.owner_id
+                          WHERE s.image_id = m.id AND s.user_id IN (0, $1) AND u.deleted_at IS NULL
+                      ) END AS access
+                  FROM ",
+            $($source)+,
+            ") i ",
+            image_joins!(),
+            "WHERE i.access IS NOT NULL"
+        )
+    };
+}
+
+macro_rules! image_columns {
+    () => {
+        concat!(
+            "i.id AS image_id, i.owner_id, i.file_name, CAST(i.labels AS TEXT) AS labels, i.format AS image_format, i.width, i.height, ",
             "i.frame_count, i.original_key, i.created_at AS image_created_at, coalesce(i.updated_at, i.created_at) AS updated_at, ",
             "i.size_bytes, i.sha256, ",
-            rendition_columns!(),
-            " FROM ",
-            $source,
-            " i LEFT JOIN renditions r ON r.image_id = i.id "
+            rendition_columns!()
         )
+    };
+}
+
+macro_rules! image_joins {
+    () => {
+        "LEFT JOIN renditions r ON r.image_id = i.id "
     };
 }
 
@@ -90,7 +121,7 @@ macro_rules! select_job {
 /// Selects [`Change`]s.
 macro_rules! select_changes {
     () => {
-        "SELECT position, image_id, owner_id, kind, rendition_id, rendition_format, rendition_state, at FROM changes "
+        "SELECT position, image_id, owner_id, viewer_id, kind, rendition_id, rendition_format, rendition_state, at FROM changes "
     };
 }
 
@@ -140,8 +171,8 @@ macro_rules! select_failures {
 }
 
 pub(super) use {
-    rendition_columns, select_changes, select_failed_counts, select_failures, select_images, select_job, select_renditions, select_totals,
-    token_columns, user_columns,
+    image_columns, image_joins, rendition_columns, select_changes, select_failed_counts, select_failures, select_images, select_job,
+    select_renditions, select_seen_images, select_totals, token_columns, user_columns,
 };
 
 /// An image, and one of its renditions if it has any.
@@ -176,6 +207,26 @@ pub(super) fn refused_rendition(image: Image, owner: Option<&User>, spec: &Spec,
         Some(&User { quota_bytes, used_bytes, .. }) if used_bytes >= quota_bytes => Some(Requested::OverQuota { quota_bytes, used_bytes }),
         Some(_) => None,
     }
+}
+
+/// The same of an image as a user sees it.
+pub(super) struct SeenRow {
+    row: ImageRow,
+    access: Access,
+    named: bool,
+}
+
+/// Puts images together from their rows, whatever the order of these; the smallest id first.
+pub(super) fn seen_images(rows: Vec<SeenRow>) -> Vec<SeenImage> {
+    let seen: HashMap<_, _> = rows.iter().map(|row| (row.row.image.id, (row.access, row.named))).collect();
+    let images = images(rows.into_iter().map(|row| row.row).collect());
+    images
+        .into_values()
+        .map(|image| {
+            let (access, named) = seen[&image.id];
+            SeenImage { image, access, named }
+        })
+        .collect()
 }
 
 from_row!(User, |row| User {
@@ -229,6 +280,27 @@ from_row!(ImageRow, |row| ImageRow {
         Some(_) => Some(Rendition::from_row(row)?),
         None => None,
     },
+});
+
+from_row!(SeenRow, |row| SeenRow {
+    row: ImageRow::from_row(row)?,
+    access: match row.try_get::<String, _>("access")?.as_str() {
+        "owner" => Access::Owner,
+        "editor" => Access::Editor,
+        "viewer" => Access::Viewer,
+        other => return Err(undecodable("access", format!("unknown access {other:?}"))),
+    },
+    named: row.try_get("named")?,
+});
+
+from_row!(Share, |row| {
+    let (name, role) = (row.try_get::<String, _>("user_name")?, row.try_get::<String, _>("role")?);
+    let known = ShareRole::ALL.into_iter().find(|known| known.name() == role);
+    Share {
+        party: if name.is_empty() { Party::Everyone } else { Party::User(name) },
+        role: known.ok_or_else(|| undecodable("role", format!("unknown role {role:?}")))?,
+        created_at: Timestamp(row.try_get("created_at")?),
+    }
 });
 
 from_row!(Rendition, |row| {
@@ -330,6 +402,7 @@ from_row!(Change, |row| Change {
     position: row.try_get("position")?,
     image: ImageId(row.try_get("image_id")?),
     owner: UserId(row.try_get("owner_id")?),
+    viewer: row.try_get::<Option<i64>, _>("viewer_id")?.map(UserId),
     kind: match row.try_get::<String, _>("kind")?.as_str() {
         "created" => ChangeKind::Created,
         "rendition_changed" => ChangeKind::RenditionChanged,

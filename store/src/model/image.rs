@@ -1,4 +1,4 @@
-use super::{BlobKey, Format, ImageId, Labels, RenditionId, Spec, StoredBlob, Timestamp, UserId};
+use super::{BlobKey, Format, ImageId, Labels, Owners, RenditionId, Spec, StoredBlob, Timestamp, UserId};
 
 /// What the header of an image file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,6 +217,8 @@ impl FailureReason {
 /// Which images a list shows; everything that is set must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageFilter {
+    /// Whose they are.
+    pub owners: Owners,
     /// The original has one of these formats; empty: any.
     pub formats: Vec<Format>,
     /// At least one rendition is in one of these states; empty: any.

@@ -68,12 +68,22 @@ pub struct Change {
     pub image: ImageId,
     /// Whose it is.
     pub owner: UserId,
-    /// How it changed.
+    /// Present in a copy of a line for somebody with whom the image is shared: for whom, [`Party::EVERYONE`](super::Party::EVERYONE)
+    /// for everyone.
+    pub viewer: Option<UserId>,
+    /// How it changed, in a copy: how it changed for them.
     pub kind: ChangeKind,
     /// Present in lines of the kind [`ChangeKind::RenditionChanged`], but for those written before schema version 3.
     pub rendition: Option<ChangedRendition>,
     /// When.
     pub at: Timestamp,
+}
+
+impl Change {
+    /// In whose part of the log it is.
+    pub fn audience(&self) -> UserId {
+        self.viewer.unwrap_or(self.owner)
+    }
 }
 
 /// The rendition that a line of the change log is about.
@@ -90,13 +100,13 @@ pub struct ChangedRendition {
 /// How an image changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It was uploaded.
+    /// It was uploaded; in a copy also: it is shared from now on.
     Created,
     /// A rendition was asked for, or went from one state to another.
     RenditionChanged,
     /// Its file name or labels were changed.
     Updated,
-    /// It was deleted.
+    /// It was deleted; in a copy also: it is not shared any more.
     Deleted,
 }
 

@@ -23,13 +23,13 @@ impl Changes for Postgres {
         Ok(query_scalar("SELECT last_position FROM change_log").fetch_one(&self.pool).await?)
     }
 
-    async fn changes_of(&self, owner: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError> {
+    async fn changes_of(&self, audience: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError> {
         let changes = query_as(concat!(
             select_changes!(),
             // Equality would let the planner walk through everybody's changes.
-            "WHERE owner_id <= $1 AND (owner_id, position) > ($1, $2) ORDER BY owner_id, position LIMIT $3"
+            "WHERE audience_id <= $1 AND (audience_id, position) > ($1, $2) ORDER BY audience_id, position LIMIT $3"
         ));
-        let changes = changes.bind(owner.0).bind(position).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        let changes = changes.bind(audience.0).bind(position).bind(i64::from(limit)).fetch_all(&self.pool).await?;
         // Asked afterwards: what is still there now was there a moment ago.
         let pruned: i64 = query_scalar("SELECT pruned_position FROM change_log").fetch_one(&self.pool).await?;
         Ok((pruned <= position).then_some(changes))

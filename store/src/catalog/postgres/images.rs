@@ -3,13 +3,74 @@ use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
 
 use super::{Postgres, is_storable};
 use crate::{
-    BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Rendition, RenditionId, StoreError, StoredBlob, Timestamp,
-    UserId,
+    BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Owners, Rendition, RenditionId, SeenImage, StoreError,
+    StoredBlob, Timestamp, UserId,
     catalog::{
         Images, Users,
-        rows::{self, checksums_to_bytes, labels_json, rendition_columns, select_images, select_renditions},
+        rows::{
+            self, SeenRow, checksums_to_bytes, image_columns, image_joins, labels_json, rendition_columns, select_images,
+            select_renditions, select_seen_images,
+        },
     },
 };
+
+/// Whether the image `l` matches the filter in `$3` to `$11`.
+macro_rules! matches {
+    () => {
+        "($3 OR l.format = ANY ($4))
+         AND ($5 OR EXISTS (SELECT FROM renditions WHERE image_id = l.id AND state = ANY ($6)))
+         AND strpos(l.file_name, $7) > 0
+         AND l.created_at >= $8 AND l.created_at < $9
+         AND ($10 OR l.labels @> $11::JSONB)"
+    };
+}
+
+/// `$what` of up to `$12` of the images that the user `$1` owns, that match and have an id below `$2`, the largest id first.
+macro_rules! own {
+    ($what:literal) => {
+        concat!(
+            "(SELECT ",
+            $what,
+            " FROM images l
+              WHERE l.owner_id >= $1 AND (l.owner_id, l.id) < ($1, $2) -- equality would let the planner walk through everybody's images
+                AND ",
+            matches!(),
+            " ORDER BY l.owner_id DESC, l.id DESC LIMIT $12)"
+        )
+    };
+}
+
+/// The ids of up to `$12` of other people's images that are shared with `$party`, that match and have an id below `$2`, the largest first.
+macro_rules! shared {
+    ($party:literal) => {
+        concat!(
+            "(SELECT l.id FROM shares s CROSS JOIN LATERAL (
+                  -- A plain join would let the planner walk through all images.
+                  SELECT i.* FROM images i JOIN users u ON u.id = i.owner_id WHERE i.id = s.image_id AND u.deleted_at IS NULL OFFSET 0
+              ) l
+              WHERE s.user_id >= ",
+            $party,
+            " AND (s.user_id, s.image_id) < (",
+            $party,
+            ", $2) AND l.owner_id <> $1 AND ",
+            matches!(),
+            " ORDER BY s.user_id DESC, s.image_id DESC LIMIT $12)"
+        )
+    };
+}
+
+/// The first `$12` of these images.
+macro_rules! select_listed {
+    ($($ids:tt)+) => {
+        concat!(
+            "SELECT seen.* FROM (SELECT id FROM (",
+            $($ids)+,
+            ") listed ORDER BY id DESC LIMIT $12) p CROSS JOIN LATERAL (", // a plain join would walk through all images
+            select_seen_images!("images m WHERE m.id = p.id"),
+            " OFFSET 0) seen"
+        )
+    };
+}
 
 #[async_trait]
 impl Images for Postgres {
@@ -101,16 +162,6 @@ impl Images for Postgres {
         Ok(rows::images(rows).into_values().collect())
     }
 
-    async fn images_after(&self, owner: UserId, after: ImageId, limit: u32) -> Result<Vec<Image>, StoreError> {
-        let rows = query_as(select_images!(
-            "(SELECT * FROM images
-              WHERE owner_id <= $1 AND (owner_id, id) > ($1, $2) -- equality would let the planner walk through everybody's images
-              ORDER BY owner_id, id LIMIT $3)"
-        ));
-        let rows = rows.bind(owner.0).bind(after.0).bind(i64::from(limit)).fetch_all(&self.pool).await?;
-        Ok(rows::images(rows).into_values().collect())
-    }
-
     async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError> {
         let rendition = query_as(concat!(select_renditions!(), "WHERE r.id = $1"));
         Ok(rendition.bind(id.0).fetch_optional(&self.pool).await?)
@@ -118,27 +169,24 @@ impl Images for Postgres {
 
     async fn list_images(
         &self,
-        owner: UserId,
+        user: UserId,
         filter: &ImageFilter,
         before: Option<ImageId>,
         limit: u32,
-    ) -> Result<Vec<Image>, StoreError> {
+    ) -> Result<Vec<SeenImage>, StoreError> {
         let file_name_contains = filter.file_name_contains.as_deref().unwrap_or_default();
         let mut texts = filter.labels.iter().flat_map(|(key, value)| [key, value]);
         if !is_storable(file_name_contains) || !texts.all(|text| is_storable(text)) {
             return Ok(Vec::new());
         }
-        let rows = query_as(select_images!(
-            "(SELECT * FROM images l
-              WHERE owner_id >= $1 AND (owner_id, id) < ($1, $2) -- equality would let the planner walk through everybody's images
-                AND ($3 OR format = ANY ($4))
-                AND ($5 OR EXISTS (SELECT FROM renditions WHERE image_id = l.id AND state = ANY ($6)))
-                AND strpos(file_name, $7) > 0
-                AND created_at >= $8 AND created_at < $9
-                AND ($10 OR labels @> $11::JSONB)
-              ORDER BY owner_id DESC, id DESC LIMIT $12)"
-        ))
-        .bind(owner.0)
+        let rows = query_as::<_, SeenRow>(match filter.owners {
+            Owners::Mine => {
+                concat!("SELECT 'owner' AS access, TRUE AS named, ", image_columns!(), " FROM ", own!("*"), " i ", image_joins!())
+            }
+            Owners::Others => select_listed!(shared!("$1"), " UNION ", shared!("0")),
+            Owners::Anyone => select_listed!(own!("l.id"), " UNION ", shared!("$1"), " UNION ", shared!("0")),
+        })
+        .bind(user.0)
         .bind(before.map_or(i64::MAX, |id| id.0))
         .bind(filter.formats.is_empty())
         .bind(filter.formats.iter().map(|format| format.name()).collect::<Vec<_>>())
@@ -153,7 +201,9 @@ impl Images for Postgres {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows::images(rows).into_values().rev().collect())
+        let mut page = rows::seen_images(rows);
+        page.reverse();
+        Ok(page)
     }
 
     async fn delete_image(&self, id: ImageId, now: Timestamp) -> Result<bool, StoreError> {
@@ -180,8 +230,6 @@ impl Images for Postgres {
                      FROM doomed
                  ) d
                  WHERE u.id = $2
-             ), deleted AS (
-                 DELETE FROM images WHERE id = $1
              )
              INSERT INTO changes (image_id, owner_id, kind, at) VALUES ($1, $2, $5, $3)",
         )
@@ -193,6 +241,11 @@ impl Images for Postgres {
         .bind(original)
         .execute(&mut *tx)
         .await?;
+        // A statement of its own: those with whom it was shared are told at the end of the one before.
+        query("WITH unshared AS (DELETE FROM shares WHERE image_id = $1) DELETE FROM images WHERE id = $1")
+            .bind(id.0)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(true)
     }

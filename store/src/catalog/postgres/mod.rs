@@ -7,6 +7,7 @@ mod jobs;
 mod overview;
 mod publisher;
 mod schema;
+mod shares;
 mod upkeep;
 mod users;
 mod writes;
@@ -60,6 +61,8 @@ impl Postgres {
             // Every statement has one right plan, by its index. Planning for each set of values takes longer than running, and is at times
             // taken in by statistics.
             ("plan_cache_mode", "force_generic_plan".to_owned()),
+            // A plan for any limit looks dear, and is compiled each time it runs: that takes a hundred times as long as a page.
+            ("jit", "off".to_owned()),
         ]);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         if migrate {

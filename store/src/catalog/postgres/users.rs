@@ -113,7 +113,11 @@ impl Users for Postgres {
         )
         .fetch_all(&mut *tx)
         .await?;
-        for delete in ["DELETE FROM requests WHERE owner_id = ANY ($1)", "DELETE FROM users WHERE id = ANY ($1)"] {
+        for delete in [
+            "DELETE FROM requests WHERE owner_id = ANY ($1)",
+            "UPDATE shares SET user_id = NULL WHERE user_id = ANY ($1)",
+            "DELETE FROM users WHERE id = ANY ($1)",
+        ] {
             query(delete).bind(&gone).execute(&mut *tx).await?;
         }
         tx.commit().await?;

@@ -20,9 +20,9 @@ impl Changes for Sqlite {
         Ok(last.fetch_optional(&self.readers).await?.unwrap_or(0))
     }
 
-    async fn changes_of(&self, owner: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError> {
-        let changes = query_as(concat!(select_changes!(), "WHERE owner_id = $1 AND position > $2 ORDER BY position LIMIT $3"));
-        let changes = changes.bind(owner.0).bind(position).bind(limit).fetch_all(&self.readers).await?;
+    async fn changes_of(&self, audience: UserId, position: i64, limit: u32) -> Result<Option<Vec<Change>>, StoreError> {
+        let changes = query_as(concat!(select_changes!(), "WHERE audience_id = $1 AND position > $2 ORDER BY position LIMIT $3"));
+        let changes = changes.bind(audience.0).bind(position).bind(limit).fetch_all(&self.readers).await?;
         // Asked afterwards: what is still there now was there a moment ago.
         let pruned: i64 = query_scalar("SELECT pruned_position FROM change_log").fetch_one(&self.readers).await?;
         Ok((pruned <= position).then_some(changes))

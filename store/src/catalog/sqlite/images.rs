@@ -3,13 +3,59 @@ use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
 use super::{Sqlite, changes, json_array, users};
 use crate::{
-    BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Rendition, RenditionId, StoreError, StoredBlob, Timestamp,
-    UserId,
+    BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Owners, Rendition, RenditionId, SeenImage, StoreError,
+    StoredBlob, Timestamp, UserId,
     catalog::{
         Images,
-        rows::{self, checksums_to_bytes, labels_json, rendition_columns, select_images, select_renditions},
+        rows::{
+            self, SeenRow, checksums_to_bytes, image_columns, image_joins, labels_json, rendition_columns, select_images,
+            select_renditions, select_seen_images,
+        },
     },
 };
+
+/// Whether the image `l` matches the filter in `$3` to `$10`.
+macro_rules! matches {
+    () => {
+        "($3 OR l.format IN (SELECT value FROM json_each($4)))
+         AND ($5 OR EXISTS (SELECT 1 FROM renditions
+                            WHERE image_id = l.id AND state IN (SELECT value FROM json_each($6))))
+         AND instr(l.file_name, $7) > 0
+         AND l.created_at >= $8 AND l.created_at < $9
+         AND NOT EXISTS (SELECT 1 FROM json_each($10) w
+                         WHERE NOT EXISTS (SELECT 1 FROM json_each(l.labels) h WHERE h.key = w.key AND h.value = w.value))"
+    };
+}
+
+/// `$what` of up to `$11` of the images that the user `$1` owns, that match and have an id below `$2`, the largest id first.
+macro_rules! own {
+    ($what:literal) => {
+        concat!("SELECT ", $what, " FROM images l WHERE l.owner_id = $1 AND l.id < $2 AND ", matches!(), " ORDER BY l.id DESC LIMIT $11")
+    };
+}
+
+/// The ids of up to `$11` of other people's images that are shared with `$party`, that match and have an id below `$2`, the largest first.
+macro_rules! shared {
+    ($party:literal) => {
+        concat!(
+            "SELECT id FROM (
+                 -- In this order: SQLite reorders any other join.
+                 SELECT l.id FROM shares s CROSS JOIN images l ON l.id = s.image_id CROSS JOIN users u ON u.id = l.owner_id
+                 WHERE s.user_id = ",
+            $party,
+            " AND s.image_id < $2 AND l.owner_id <> $1 AND u.deleted_at IS NULL AND ",
+            matches!(),
+            " ORDER BY s.image_id DESC LIMIT $11)"
+        )
+    };
+}
+
+/// The first `$11` of these images.
+macro_rules! select_listed {
+    ($($ids:tt)+) => {
+        select_seen_images!("images m WHERE m.id IN (", $($ids)+, " ORDER BY id DESC LIMIT $11)")
+    };
+}
 
 #[async_trait]
 impl Images for Sqlite {
@@ -92,12 +138,6 @@ impl Images for Sqlite {
         Ok(rows::images(rows).into_values().collect())
     }
 
-    async fn images_after(&self, owner: UserId, after: ImageId, limit: u32) -> Result<Vec<Image>, StoreError> {
-        let rows = query_as(select_images!("(SELECT * FROM images WHERE owner_id = $1 AND id > $2 ORDER BY id LIMIT $3)"));
-        let rows = rows.bind(owner.0).bind(after.0).bind(limit).fetch_all(&self.readers).await?;
-        Ok(rows::images(rows).into_values().collect())
-    }
-
     async fn rendition(&self, id: RenditionId) -> Result<Option<Rendition>, StoreError> {
         let rendition = query_as(concat!(select_renditions!(), "WHERE r.id = $1"));
         Ok(rendition.bind(id.0).fetch_optional(&self.readers).await?)
@@ -105,26 +145,21 @@ impl Images for Sqlite {
 
     async fn list_images(
         &self,
-        owner: UserId,
+        user: UserId,
         filter: &ImageFilter,
         before: Option<ImageId>,
         limit: u32,
-    ) -> Result<Vec<Image>, StoreError> {
+    ) -> Result<Vec<SeenImage>, StoreError> {
         let formats = filter.formats.iter().map(|format| format.name());
         let states = filter.rendition_states.iter().map(|state| state.name());
-        let rows = query_as(select_images!(
-            "(SELECT * FROM images l
-              WHERE owner_id = $1 AND id < $2
-                AND ($3 OR format IN (SELECT value FROM json_each($4)))
-                AND ($5 OR EXISTS (SELECT 1 FROM renditions
-                                   WHERE image_id = l.id AND state IN (SELECT value FROM json_each($6))))
-                AND instr(file_name, $7) > 0
-                AND created_at >= $8 AND created_at < $9
-                AND NOT EXISTS (SELECT 1 FROM json_each($10) w
-                                WHERE NOT EXISTS (SELECT 1 FROM json_each(l.labels) h WHERE h.key = w.key AND h.value = w.value))
-              ORDER BY id DESC LIMIT $11)"
-        ))
-        .bind(owner.0)
+        let rows = query_as::<_, SeenRow>(match filter.owners {
+            Owners::Mine => {
+                concat!("SELECT 'owner' AS access, TRUE AS named, ", image_columns!(), " FROM (", own!("*"), ") i ", image_joins!())
+            }
+            Owners::Others => select_listed!(shared!("$1"), " UNION ", shared!("0")),
+            Owners::Anyone => select_listed!("SELECT id FROM (", own!("l.id"), ") UNION ", shared!("$1"), " UNION ", shared!("0")),
+        })
+        .bind(user.0)
         .bind(before.map_or(i64::MAX, |id| id.0))
         .bind(filter.formats.is_empty())
         .bind(json_array(formats))
@@ -138,7 +173,9 @@ impl Images for Sqlite {
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
-        Ok(rows::images(rows).into_values().rev().collect())
+        let mut page = rows::seen_images(rows);
+        page.reverse();
+        Ok(page)
     }
 
     async fn delete_image(&self, id: ImageId, now: Timestamp) -> Result<bool, StoreError> {
@@ -146,8 +183,13 @@ impl Images for Sqlite {
         let Some(image) = image(&mut tx, id).await? else {
             return Ok(false);
         };
-        query("DELETE FROM renditions WHERE image_id = $1").bind(id.0).execute(&mut *tx).await?;
-        query("DELETE FROM images WHERE id = $1").bind(id.0).execute(&mut *tx).await?;
+        // First, as long as there is somebody with whom it is shared.
+        changes::append(&mut tx, id, image.owner, ChangeKind::Deleted, now).await?;
+        for delete in
+            ["DELETE FROM shares WHERE image_id = $1", "DELETE FROM renditions WHERE image_id = $1", "DELETE FROM images WHERE id = $1"]
+        {
+            query(delete).bind(id.0).execute(&mut *tx).await?;
+        }
         let outputs: Vec<_> = image.renditions.into_iter().filter_map(|rendition| rendition.output).collect();
         let freed = Counted {
             images: -1,
@@ -160,7 +202,6 @@ impl Images for Sqlite {
         for key in outputs.chain([image.blob]) {
             query("UPDATE blobs SET doomed_at = $2 WHERE key = $1").bind(key.0).bind(now.0).execute(&mut *tx).await?;
         }
-        changes::append(&mut tx, id, image.owner, ChangeKind::Deleted, now).await?;
         tx.commit().await?;
         Ok(true)
     }

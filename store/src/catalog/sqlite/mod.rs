@@ -7,6 +7,7 @@ mod jobs;
 mod overview;
 mod publisher;
 mod schema;
+mod shares;
 mod upkeep;
 mod users;
 mod writes;

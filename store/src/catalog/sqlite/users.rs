@@ -104,7 +104,11 @@ impl Users for Sqlite {
         .fetch_all(&mut *tx)
         .await?;
         for id in &gone {
-            for delete in ["DELETE FROM requests WHERE owner_id = $1", "DELETE FROM users WHERE id = $1"] {
+            for delete in [
+                "DELETE FROM requests WHERE owner_id = $1",
+                "UPDATE shares SET user_id = NULL WHERE user_id = $1",
+                "DELETE FROM users WHERE id = $1",
+            ] {
                 query(delete).bind(id).execute(&mut *tx).await?;
             }
         }

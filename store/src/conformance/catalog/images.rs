@@ -1,5 +1,5 @@
-use super::support::{BEGIN, Fresh, at_once, create, png, second, user};
-use crate::{BlobKey, Created, Format, Image, ImageFilter, ImageId, NewImage, RenditionId, RenditionState};
+use super::support::{BEGIN, Fresh, at_once, create, owned, png, second, user};
+use crate::{BlobKey, Created, Format, Image, ImageId, NewImage, RenditionId, RenditionState};
 
 pub(super) async fn an_image_reads_back_as_created(fresh: Fresh) {
     let catalog = fresh.catalog;
@@ -113,7 +113,7 @@ pub(super) async fn of_concurrent_requests_one_makes_the_image(fresh: Fresh) {
             assert_eq!(image.as_ref(), Some(made[0]));
         }
     }
-    let listed = catalog.list_images(owner, &ImageFilter::default(), None, 100).await.expect("a page");
+    let listed = owned(&*catalog, owner).await;
     assert_eq!(listed, [made[0].clone()]);
 }
 
@@ -144,7 +144,7 @@ pub(super) async fn abandoned_calls_leave_nothing_half_done(fresh: Fresh) {
         }
     }
     let last = create(&*catalog, png(owner), BEGIN).await;
-    let images = catalog.list_images(owner, &ImageFilter::default(), None, 1000).await.expect("a page");
+    let images = owned(&*catalog, owner).await;
     let changes = catalog.changes_after(0, 1000).await.expect("changes");
     assert_eq!(images.first(), Some(&last));
     assert!(images.iter().all(|image| image.renditions.len() == 2));

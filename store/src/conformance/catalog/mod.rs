@@ -9,6 +9,7 @@ mod leases;
 mod listing;
 mod overview;
 mod publisher;
+mod shares;
 pub(crate) mod support;
 mod tokens;
 mod upkeep;
@@ -70,8 +71,16 @@ macro_rules! catalog_suite {
                 abandoned_calls_leave_nothing_half_done;
             listing:
                 pages_are_complete_and_disjoint
-                a_walk_upwards_meets_every_image_of_its_owner_once
                 filters_show_exactly_what_matches;
+            shares:
+                an_image_is_seen_by_those_it_is_shared_with
+                sharing_again_changes_the_role
+                a_share_with_nobody_looks_like_any_other
+                no_more_shares_than_allowed_also_at_once
+                what_a_deleted_user_shared_is_not_seen
+                lists_and_walks_show_all_that_is_seen_once
+                those_it_is_shared_with_are_told_of_every_change
+                no_change_falls_between_a_share_and_its_news;
             deletion:
                 deletion_dooms_every_blob_until_it_is_forgotten
                 a_blob_in_use_is_not_forgotten

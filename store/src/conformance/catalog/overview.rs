@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::{
-    support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, png, second, user},
-    usage::{images, set_quota, step},
+    support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, owned, png, second, user},
+    usage::{set_quota, step},
 };
 use crate::{
     BlobKey, Commit, FailedRendition, Failure, FailureFilter, FailureReason, Format, Image, NewImage, OpenWrite, RenditionId,
@@ -110,7 +110,7 @@ pub(super) async fn totals_are_the_sums_of_what_is_there_after_anything(fresh: F
     .await;
     let mut all: Vec<Image> = Vec::new();
     for owner in owners {
-        all.extend(images(&*catalog, owner).await);
+        all.extend(owned(&*catalog, owner).await);
     }
     let used: u64 = catalog.list_users(None, 10).await.expect("users").iter().map(|user| user.used_bytes).sum();
     let in_state = |state| {

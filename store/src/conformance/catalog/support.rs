@@ -132,6 +132,12 @@ pub(super) async fn create(catalog: &dyn Catalog, new: NewImage, now: Timestamp)
     }
 }
 
+/// All images of a user, the largest id first.
+pub(super) async fn owned(catalog: &dyn Catalog, user: UserId) -> Vec<Image> {
+    let listed = catalog.list_images(user, &ImageFilter::default(), None, 10_000).await.expect("a page");
+    listed.into_iter().map(|seen| seen.image).collect()
+}
+
 /// A PNG of a new user with one pending JPEG.
 pub(super) async fn pending(catalog: &dyn Catalog) -> RenditionId {
     let owner = user(catalog, &random_hex()).await;
@@ -167,7 +173,7 @@ pub(crate) async fn check_migrated(catalog: &dyn Catalog) {
     let users = catalog.list_users(None, 10).await.expect("a page");
     let seen: Vec<_> = users.iter().map(|user| (user.name.as_str(), user.used_bytes, user.quota_bytes)).collect();
     assert_eq!(seen, [("ada", 327, NewUser::DEFAULT_QUOTA_BYTES), ("bob", 0, NewUser::DEFAULT_QUOTA_BYTES)]);
-    let images = catalog.list_images(users[0].id, &ImageFilter::default(), None, 10).await.expect("a page");
+    let images = owned(catalog, users[0].id).await;
     let sizes: Vec<_> = images.iter().map(|image| (image.size_bytes, image.sha256)).collect();
     assert_eq!(sizes, [(20, [0; 32]), (7, [0; 32])]);
     let output = images[1].renditions[0].output.as_ref().expect("it is ready");

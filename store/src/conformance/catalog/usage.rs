@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::support::{BEGIN, Fresh, PICTURE, at_once, claim, create, output, png, second, user};
+use super::support::{BEGIN, Fresh, PICTURE, at_once, claim, create, output, owned, png, second, user};
 use crate::{
-    Claim, Created, Failure, FailureReason, Format, Image, ImageFilter, Job, NewImage, RenditionId, Spec, StoredBlob, UserChange, UserId,
+    Claim, Created, Failure, FailureReason, Format, Image, Job, NewImage, RenditionId, Spec, StoredBlob, UserChange, UserId,
     catalog::Catalog,
 };
 
@@ -29,17 +29,13 @@ pub(super) async fn set_quota(catalog: &dyn Catalog, user: UserId, quota_bytes: 
     catalog.update_user(user, &change).await.expect("an answer");
 }
 
-pub(super) async fn images(catalog: &dyn Catalog, user: UserId) -> Vec<Image> {
-    catalog.list_images(user, &ImageFilter::default(), None, 10_000).await.expect("a page")
-}
-
 /// Originals and ready renditions, added up by hand.
 async fn sum(catalog: &dyn Catalog, user: UserId) -> u64 {
     let size = |image: &Image| {
         let outputs = image.renditions.iter().filter_map(|rendition| rendition.output.as_ref());
         image.size_bytes + outputs.map(|output| output.size_bytes).sum::<u64>()
     };
-    images(catalog, user).await.iter().map(size).sum()
+    owned(catalog, user).await.iter().map(size).sum()
 }
 
 pub(super) async fn an_image_beyond_the_quota_is_not_recorded(fresh: Fresh) {
@@ -53,7 +49,7 @@ pub(super) async fn an_image_beyond_the_quota_is_not_recorded(fresh: Fresh) {
         assert_eq!(catalog.create_image(new.clone(), BEGIN).await.expect("an answer"), refused);
         assert_eq!(catalog.blob(&new.original.key).await.expect("an answer"), None);
     }
-    assert_eq!(images(&*catalog, ada).await, std::slice::from_ref(&first));
+    assert_eq!(owned(&*catalog, ada).await, std::slice::from_ref(&first));
     assert_eq!(used(&*catalog, ada).await, SIZE_BYTES);
     let exactly = NewImage { request_id: Some("once".to_owned()), ..sized(png(ada), 10) };
     create(&*catalog, exactly, BEGIN).await;
@@ -111,7 +107,7 @@ fn next(state: &mut u64, bound: u64) -> u64 {
 
 /// One of everything that can happen to images, chosen at random. Others do the same at the same time, so anything may have happened before.
 pub(super) async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) {
-    let all = images(catalog, owner).await;
+    let all = owned(catalog, owner).await;
     let image = if all.is_empty() { None } else { Some(&all[next(state, all.len() as u64) as usize]) };
     let rendition: Option<RenditionId> = image.map(|image| image.renditions[next(state, image.renditions.len() as u64) as usize].id);
     let request_id = (next(state, 2) == 0).then(|| format!("request {}", next(state, 40)));
@@ -168,7 +164,7 @@ pub(super) async fn usage_is_the_sum_of_what_is_there_after_anything(fresh: Fres
         .await;
         for owner in owners {
             assert_eq!(used(&*catalog, owner).await, sum(&*catalog, owner).await, "round {round}");
-            assert!(!images(&*catalog, owner).await.is_empty(), "something happened");
+            assert!(!owned(&*catalog, owner).await.is_empty(), "something happened");
         }
     }
 }

@@ -1,0 +1,110 @@
+use async_trait::async_trait;
+use sqlx::{query, query_as, query_scalar};
+
+use super::Postgres;
+use crate::{
+    ImageId, Party, RenditionId, SeenImage, Share, ShareRole, Sharing, StoreError, Timestamp, UserId,
+    catalog::{
+        Shares,
+        rows::{self, SeenRow, image_columns, image_joins, rendition_columns, select_seen_images},
+    },
+};
+
+#[async_trait]
+impl Shares for Postgres {
+    async fn share_image(
+        &self,
+        image: ImageId,
+        party: &Party,
+        role: ShareRole,
+        max_shares: u32,
+        now: Timestamp,
+    ) -> Result<Sharing, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let owner: Option<i64> =
+            query_scalar("SELECT owner_id FROM images WHERE id = $1 FOR UPDATE").bind(image.0).fetch_optional(&mut *tx).await?;
+        let Some(owner) = owner else {
+            return Ok(Sharing::Missing);
+        };
+        // Waits for changes that are under way and did not see the share: whoever is told of it sees what they made.
+        query("SELECT FROM renditions WHERE image_id = $1 ORDER BY id FOR UPDATE").bind(image.0).execute(&mut *tx).await?;
+        let before: Vec<(String, Option<i64>)> =
+            query_as("SELECT user_name, user_id FROM shares WHERE image_id = $1").bind(image.0).fetch_all(&mut *tx).await?;
+        let same = before.iter().find(|(name, _)| name == party.user_name());
+        if same.is_none() && before.len() >= max_shares as usize {
+            return Ok(Sharing::TooMany);
+        }
+        let viewer: Option<i64> = match party {
+            Party::Everyone => Some(Party::EVERYONE.0),
+            Party::User(name) => {
+                let user = query_scalar("SELECT id FROM users WHERE name = $1 AND deleted_at IS NULL");
+                user.bind(name).fetch_optional(&mut *tx).await?
+            }
+        };
+        let share = query_as(
+            "INSERT INTO shares (image_id, user_name, user_id, role, created_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (image_id, user_name) DO UPDATE SET user_id = excluded.user_id, role = excluded.role
+             RETURNING user_name, role, created_at",
+        );
+        let share = share.bind(image.0).bind(party.user_name()).bind(viewer).bind(role.name()).bind(now.0).fetch_one(&mut *tx).await?;
+        query("INSERT INTO changes (image_id, owner_id, viewer_id, kind, at) SELECT $1, $2, $3, 'created', $4 WHERE $5")
+            .bind(image.0)
+            .bind(owner)
+            .bind(viewer)
+            .bind(now.0)
+            .bind(viewer.is_some() && same.is_none_or(|(_, before)| *before != viewer))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(Sharing::Done(share))
+    }
+
+    async fn unshare_image(&self, image: ImageId, party: &Party, now: Timestamp) -> Result<(), StoreError> {
+        query(
+            "WITH unshared AS (DELETE FROM shares WHERE image_id = $1 AND user_name = $2 RETURNING user_id)
+             INSERT INTO changes (image_id, owner_id, viewer_id, kind, at)
+             SELECT i.id, i.owner_id, u.user_id, 'deleted', $3 FROM unshared u JOIN images i ON i.id = $1 WHERE u.user_id IS NOT NULL",
+        )
+        .bind(image.0)
+        .bind(party.user_name())
+        .bind(now.0)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn shares(&self, image: ImageId) -> Result<Vec<Share>, StoreError> {
+        let shares = query_as("SELECT user_name, role, created_at FROM shares WHERE image_id = $1 ORDER BY user_name COLLATE \"C\"");
+        Ok(shares.bind(image.0).fetch_all(&self.pool).await?)
+    }
+
+    async fn seen_images(&self, user: UserId, ids: &[ImageId]) -> Result<Vec<SeenImage>, StoreError> {
+        let rows = query_as::<_, SeenRow>(select_seen_images!("images m WHERE m.id = ANY ($2)"));
+        let rows = rows.bind(user.0).bind(ids.iter().map(|id| id.0).collect::<Vec<_>>()).fetch_all(&self.pool).await?;
+        Ok(rows::seen_images(rows))
+    }
+
+    async fn seen_image_of(&self, user: UserId, rendition: RenditionId) -> Result<Option<SeenImage>, StoreError> {
+        let rows = query_as::<_, SeenRow>(select_seen_images!("images m WHERE m.id = (SELECT image_id FROM renditions WHERE id = $2)"));
+        let rows = rows.bind(user.0).bind(rendition.0).fetch_all(&self.pool).await?;
+        Ok(rows::seen_images(rows).pop())
+    }
+
+    async fn watched_images(&self, user: UserId, after: ImageId, limit: u32) -> Result<Vec<SeenImage>, StoreError> {
+        // Equality would let the planner walk through everybody's images, and a plain join through all of them.
+        let rows = query_as::<_, SeenRow>(concat!(
+            "SELECT seen.* FROM (SELECT id FROM (
+                  (SELECT id FROM images WHERE owner_id <= $1 AND (owner_id, id) > ($1, $2) ORDER BY owner_id, id LIMIT $3)
+                  UNION
+                  (SELECT s.image_id FROM shares s CROSS JOIN LATERAL (
+                       SELECT FROM images i JOIN users u ON u.id = i.owner_id WHERE i.id = s.image_id AND u.deleted_at IS NULL OFFSET 0
+                   ) there
+                   WHERE s.user_id <= $1 AND (s.user_id, s.image_id) > ($1, $2) ORDER BY s.user_id, s.image_id LIMIT $3)
+              ) watched ORDER BY id LIMIT $3) p CROSS JOIN LATERAL (",
+            select_seen_images!("images m WHERE m.id = p.id"),
+            " OFFSET 0) seen"
+        ));
+        let rows = rows.bind(user.0).bind(after.0).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        Ok(rows::seen_images(rows))
+    }
+}
