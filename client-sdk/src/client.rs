@@ -13,9 +13,9 @@ use tonic::{
 };
 
 use crate::{
-    ClientBuilder, CreateRendition, DownloadRequest, Error, ErrorKind, Event, Format, Image, ImageState, Limits, ListImages, Rendition,
-    Result, RetryPolicy, Secret, SignIn, Source, TokenProvider, Tokens, UpdateImage, Upload, User, Users, Watch, retry::Attempts, token,
-    wire,
+    Admin, ClientBuilder, CreateRendition, DownloadRequest, Error, ErrorKind, Event, Format, Image, ImageState, Limits, ListImages,
+    Rendition, Result, RetryPolicy, Secret, SignIn, Source, TokenProvider, Tokens, UpdateImage, Upload, User, Users, Watch,
+    retry::Attempts, token, wire,
 };
 
 /// A connection to a Tintype service.
@@ -92,6 +92,11 @@ impl Client {
     /// The users of the service, for administrators.
     pub fn users(&self) -> Users {
         Users::new(self.clone())
+    }
+
+    /// How the service is doing and what failed, for administrators.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
     }
 
     /// Everything about one image but its bytes.

@@ -29,6 +29,7 @@
 //! - An [`Error`] has the server's code, reason and details.
 #![warn(missing_docs)]
 
+mod admin;
 mod builder;
 mod client;
 mod download;
@@ -41,6 +42,7 @@ mod retry;
 mod sign_in;
 mod source;
 mod spec;
+mod stats;
 mod token;
 mod tokens;
 mod upload;
@@ -49,6 +51,7 @@ mod users;
 mod watch;
 mod wire;
 
+pub use admin::{Admin, FailurePage, Failures};
 pub use async_trait::async_trait;
 pub use builder::{ClientBuilder, TlsOptions};
 pub use client::Client;
@@ -62,7 +65,8 @@ pub use retry::RetryPolicy;
 pub use sign_in::SignIn;
 pub use source::Source;
 pub use spec::{Effort, Fit, RenditionSpec};
-pub use tintype_proto::v1::ErrorReason;
+pub use stats::{Failure, FailureCount, ServerInfo, Stats, WorkerInfo};
+pub use tintype_proto::v1::{ErrorReason, FailureReason};
 pub use token::{Secret, Token, TokenProvider};
 pub use tokens::{TokenPage, Tokens};
 pub use tonic::Code;

@@ -286,7 +286,7 @@ pub(crate) fn rendition_state_number(state: RenditionState) -> i32 {
     known.into()
 }
 
-fn failure_reason(number: i32) -> String {
+pub(crate) fn failure_reason(number: i32) -> String {
     match v1::FailureReason::try_from(number) {
         Ok(reason) => reason.as_str_name().trim_start_matches("FAILURE_REASON_").to_owned(),
         Err(_) => format!("REASON_{number}"),
@@ -298,11 +298,11 @@ fn digest(bytes: &[u8]) -> Option<[u8; 32]> {
     bytes.try_into().ok()
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn unsigned_32(number: i32) -> u32 {
+pub(crate) fn unsigned_32(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
@@ -316,13 +316,13 @@ pub(crate) fn signed_32(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-fn duration(duration: Option<&prost_types::Duration>) -> Duration {
+pub(crate) fn duration(duration: Option<&prost_types::Duration>) -> Duration {
     let (seconds, nanos) = duration.map_or((0, 0), |duration| (duration.seconds, duration.nanos));
     Duration::from_secs(unsigned(seconds)).saturating_add(Duration::from_nanos(unsigned_32(nanos).into()))
 }
 
 /// The epoch when it is missing or lies beyond what the machine can tell.
-fn time(timestamp: Option<&prost_types::Timestamp>) -> SystemTime {
+pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> SystemTime {
     let (seconds, nanos) = timestamp.map_or((0, 0), |timestamp| (timestamp.seconds, timestamp.nanos));
     let whole = match u64::try_from(seconds) {
         Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),

@@ -73,6 +73,10 @@ pub struct Config {
     #[arg(long, env = "TINTYPE_LOG_FORMAT", default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 
+    #[cfg(feature = "embedded")]
+    #[command(flatten)]
+    pub(crate) converters: tintype_worker::ConverterArgs,
+
     #[command(flatten)]
     limits: ServerLimitArgs,
 }

@@ -185,7 +185,7 @@ pub(crate) fn filter(value: v1::ImageFilter) -> Result<ImageFilter, Refusal> {
     })
 }
 
-fn time(field: &'static str, value: ProtoTimestamp) -> Result<Timestamp, Refusal> {
+pub(crate) fn time(field: &'static str, value: ProtoTimestamp) -> Result<Timestamp, Refusal> {
     // The bounds of google.protobuf.Timestamp: years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     if SECONDS.contains(&value.seconds) && (0..1_000_000_000).contains(&value.nanos) {
@@ -223,7 +223,7 @@ pub(crate) fn proto_state(state: RenditionState) -> v1::RenditionState {
     }
 }
 
-fn proto_reason(reason: FailureReason) -> v1::FailureReason {
+pub(crate) fn proto_reason(reason: FailureReason) -> v1::FailureReason {
     match reason {
         FailureReason::CorruptInput => v1::FailureReason::CorruptInput,
         FailureReason::UnsupportedInput => v1::FailureReason::UnsupportedInput,

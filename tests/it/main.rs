@@ -2,12 +2,16 @@
 
 mod access;
 mod account_commands;
+mod admin;
 mod command_line;
+mod containment;
 mod conversion;
 mod corpus;
+mod counted;
 mod downloads;
 mod edits;
 mod events;
+mod guessing;
 mod listing;
 mod memory;
 mod outages;

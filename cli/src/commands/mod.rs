@@ -2,6 +2,7 @@
 
 mod completions;
 mod edit;
+mod failures;
 mod get;
 mod login;
 mod logout;
@@ -11,6 +12,7 @@ mod render;
 mod retry;
 mod rm;
 mod show;
+mod stats;
 mod token;
 mod upload;
 mod users;
@@ -52,6 +54,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Token(token) => return token::run(&common, token).await,
         Command::Admin(admin) => match admin.command {
             AdminCommand::Users(command) => return users::run(&common, command).await,
+            AdminCommand::Stats => stats::run(&common).await?,
+            AdminCommand::Failures(list) => failures::list(&common, list).await?,
+            AdminCommand::Retry(retry) => return failures::retry(&common, retry).await,
         },
     }
     Ok(ExitCode::SUCCESS)

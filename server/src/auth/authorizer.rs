@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tintype_store::{Image, ImageId, Rendition, RenditionId, catalog::Catalog};
+use tintype_store::{Image, ImageId, Rendition, RenditionId, Scope, catalog::Catalog};
 
 use super::Caller;
 use crate::status::Refusal;
@@ -41,6 +41,12 @@ impl Authorizer {
         let rendition = self.catalog.rendition(id).await?.ok_or_else(not_found)?;
         let image = self.visible(caller, rendition.image).await?.ok_or_else(not_found)?;
         Ok((image, rendition))
+    }
+
+    /// The catalog itself, with what is everybody's, if the caller is an administrator with a token for that.
+    pub(crate) fn everything(&self, caller: &Caller) -> Result<&dyn Catalog, Refusal> {
+        caller.needs(Scope::Admin)?;
+        Ok(&*self.catalog)
     }
 
     async fn visible(&self, caller: &Caller, id: ImageId) -> Result<Option<Image>, Refusal> {

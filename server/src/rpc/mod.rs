@@ -1,5 +1,6 @@
 //! The rpcs, one file for each family.
 
+mod admin;
 mod auth;
 mod download;
 mod edits;
@@ -11,6 +12,7 @@ mod upload;
 mod users;
 mod watch;
 
+pub(crate) use admin::AdminRpcs;
 pub(crate) use auth::AuthRpcs;
 pub(crate) use images::ImageRpcs;
 pub(crate) use users::UserRpcs;

@@ -97,12 +97,12 @@ pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: WatchImag
 
 /// Refuses a position after which changes were pruned, or that the log never reached: the catalog was put back to an earlier state.
 async fn check_kept(core: &SharedCore, user: UserId, position: i64) -> Result<(), Refusal> {
-    if let Found::Unknown(_) = core.changes.recent(user, position, 0) {
-        let _turn = core.changes.turn().await;
-        core.stores.catalog.changes_of(user, position, 0).await?.ok_or_else(too_old)?;
-    }
     if position > core.changes.position() && position > core.stores.catalog.last_position().await? {
         return Err(too_old());
+    }
+    if let Found::Unknown = core.changes.recent(user, position, 0) {
+        // What is read for this is at hand when the watch goes on.
+        core.changes.read_again(user, position, 0).await?.ok_or_else(too_old)?;
     }
     Ok(())
 }
@@ -130,7 +130,7 @@ impl Watch {
             self.subscription.expect();
             match self.core.changes.recent(self.user, self.cursor.position, BATCH) {
                 Found::Events(events) => self.take(events),
-                Found::Unknown(through) => self.read_again(through).await?,
+                Found::Unknown => self.read_again().await?,
                 Found::NoneThrough(through) => {
                     self.cursor.position = self.cursor.position.max(through);
                     self.wait().await?;
@@ -179,14 +179,11 @@ impl Watch {
         Ok(())
     }
 
-    /// Reads what is no longer at hand. The catalog's part ends at `through` or later.
-    async fn read_again(&mut self, through: i64) -> Result<(), Refusal> {
-        let events = self.core.changes.read_again(self.user, self.cursor.position, BATCH as u32).await?.ok_or_else(too_old)?;
-        let was_all = events.len() < BATCH;
-        self.take(events);
-        if was_all {
-            self.cursor.position = self.cursor.position.max(through);
-        }
+    /// Reads what is no longer at hand.
+    async fn read_again(&mut self) -> Result<(), Refusal> {
+        let part = self.core.changes.read_again(self.user, self.cursor.position, BATCH).await?.ok_or_else(too_old)?;
+        self.take(part.events);
+        self.cursor.position = part.through;
         Ok(())
     }
 

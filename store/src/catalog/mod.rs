@@ -12,9 +12,9 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageChange, ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken,
-    NewUser, OpenWrite, Picture, Rendition, RenditionId, Requested, Retry, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp,
-    Token, TokenId, User, UserChange, UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, FailedRendition, Failure, FailureFilter, FailurePosition, Image, ImageChange, ImageFilter,
+    ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenWrite, Picture, Rendition, RenditionId, Requested, Retry, SignedIn, Spec,
+    StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -93,7 +93,8 @@ pub trait Images {
 
     /// Up to `limit` images of `owner` with an id below `before` (all when `None`), the largest id first.
     ///
-    /// The cost depends on `limit` and on how rare the filter's matches are, not on how deep `before` is.
+    /// The cost depends on `limit` and on how many images the filter passes over, which is cheap for those of other times, not on how deep
+    /// `before` is.
     async fn list_images(&self, owner: UserId, filter: &ImageFilter, before: Option<ImageId>, limit: u32)
     -> Result<Vec<Image>, StoreError>;
 
@@ -227,5 +228,26 @@ pub trait Writes: Debug + Send + Sync {
     async fn unrecorded(&self, keys: &[BlobKey]) -> Result<Vec<BlobKey>, StoreError>;
 }
 
+/// Everything at once, for administrators.
+#[async_trait]
+pub trait Overview {
+    /// Counts everything. The cost grows with the numbers of users and of renditions that are not ready, not with that of images.
+    async fn totals(&self) -> Result<Totals, StoreError>;
+
+    /// Up to `limit` failed renditions of users who are not deleted, below `before` (all when `None`), the latest failure first, of those at
+    /// the same time the one with the largest id.
+    ///
+    /// The cost depends on `limit` and on how rare the filter's reasons are, not on how deep `before` is.
+    async fn list_failures(
+        &self,
+        filter: &FailureFilter,
+        before: Option<FailurePosition>,
+        limit: u32,
+    ) -> Result<Vec<FailedRendition>, StoreError>;
+}
+
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
-pub trait Catalog: Users + Images + Edits + Jobs + Changes + Publisher + Upkeep + Writes + Debug + Send + Sync + 'static {}
+pub trait Catalog:
+    Users + Images + Edits + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
+{
+}

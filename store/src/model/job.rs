@@ -123,7 +123,7 @@ pub struct Worker {
     pub input_formats: Vec<Format>,
     /// Formats it makes.
     pub output_formats: Vec<Format>,
-    /// How conversions are contained: `none` while they run inside the worker itself.
+    /// How conversions are contained: `none` inside the worker itself, else `process` and what holds it (`process+landlock+seccomp`).
     pub sandbox: String,
     /// Conversions at once.
     pub slots: u32,

@@ -46,8 +46,9 @@ impl Images for Postgres {
             "WITH blob AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($8, $9, $10, $11, $13)
              ), image AS (
-                 INSERT INTO images (id, owner_id, file_name, labels, format, width, height, frame_count, original_key, created_at)
-                 VALUES ($1, $2, $3, $14::JSONB, $4, $5, $6, $7, $8, $13)
+                 INSERT INTO images (id, owner_id, file_name, labels, format, width, height, frame_count, original_key, size_bytes, sha256,
+                     created_at)
+                 VALUES ($1, $2, $3, $14::JSONB, $4, $5, $6, $7, $8, $9, $10, $13)
              ), made AS (
                  INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
                  SELECT $1, w.format, w.format, 'pending', $13, $13, $13 FROM unnest($12) WITH ORDINALITY w (format, place) ORDER BY w.place
@@ -166,12 +167,18 @@ impl Images for Postgres {
         // Waits for a commit that is under way and returns the blob that it brought.
         let outputs: Vec<Option<String>> =
             query_scalar("DELETE FROM renditions WHERE image_id = $1 RETURNING output_key").bind(id.0).fetch_all(&mut *tx).await?;
-        let keys: Vec<String> = outputs.into_iter().flatten().chain([original]).collect();
+        let keys: Vec<String> = outputs.into_iter().flatten().chain([original.clone()]).collect();
         query(
             "WITH doomed AS (
-                 UPDATE blobs SET doomed_at = $3 WHERE key = ANY ($4) RETURNING size_bytes
+                 UPDATE blobs SET doomed_at = $3 WHERE key = ANY ($4) RETURNING key, size_bytes
              ), freed AS (
-                 UPDATE users u SET used_bytes = used_bytes - d.bytes FROM (SELECT sum(size_bytes)::BIGINT AS bytes FROM doomed) d
+                 UPDATE users u SET image_count = u.image_count - 1, original_bytes = u.original_bytes - d.original,
+                     ready_count = u.ready_count - d.outputs, used_bytes = u.used_bytes - d.bytes
+                 FROM (
+                     SELECT sum(size_bytes)::BIGINT AS bytes, (sum(size_bytes) FILTER (WHERE key = $6))::BIGINT AS original,
+                         count(*) - 1 AS outputs
+                     FROM doomed
+                 ) d
                  WHERE u.id = $2
              ), deleted AS (
                  DELETE FROM images WHERE id = $1
@@ -183,6 +190,7 @@ impl Images for Postgres {
         .bind(now.0)
         .bind(keys)
         .bind(ChangeKind::Deleted.name())
+        .bind(original)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -210,8 +218,10 @@ impl Postgres {
 
 /// Adds the original to what its owner uses, unless that goes beyond the quota. Holds the owner's row until the transaction is over.
 async fn count_original(connection: &mut PgConnection, new: &NewImage) -> sqlx::Result<bool> {
-    let counted =
-        query("UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1 AND deleted_at IS NULL AND used_bytes + $2 <= quota_bytes");
+    let counted = query(
+        "UPDATE users SET image_count = image_count + 1, original_bytes = original_bytes + $2, used_bytes = used_bytes + $2
+         WHERE id = $1 AND deleted_at IS NULL AND used_bytes + $2 <= quota_bytes",
+    );
     let counted = counted.bind(new.owner.0).bind(new.original.digest.size_bytes as i64).execute(connection).await?;
     Ok(counted.rows_affected() > 0)
 }

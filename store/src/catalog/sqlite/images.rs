@@ -26,11 +26,12 @@ impl Images for Sqlite {
         if owner.used_bytes + new.original.digest.size_bytes > owner.quota_bytes {
             return Ok(Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes: owner.used_bytes });
         }
-        count(&mut tx, new.owner, new.original.digest.size_bytes as i64).await?;
+        let original_bytes = new.original.digest.size_bytes as i64;
+        count(&mut tx, new.owner, Counted { images: 1, original_bytes, ..Counted::default() }).await?;
         insert_blob(&mut tx, &new.original, now).await?;
         let id = query_scalar(
-            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at, labels)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
+            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, size_bytes, sha256, created_at, labels)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
         )
         .bind(new.owner.0)
         .bind(&new.file_name)
@@ -39,6 +40,8 @@ impl Images for Sqlite {
         .bind(new.header.height)
         .bind(new.header.frame_count)
         .bind(&new.original.key.0)
+        .bind(original_bytes)
+        .bind(new.original.digest.sha256.as_slice())
         .bind(now.0)
         .bind(labels_json(&new.labels))
         .fetch_one(&mut *tx)
@@ -146,8 +149,13 @@ impl Images for Sqlite {
         query("DELETE FROM renditions WHERE image_id = $1").bind(id.0).execute(&mut *tx).await?;
         query("DELETE FROM images WHERE id = $1").bind(id.0).execute(&mut *tx).await?;
         let outputs: Vec<_> = image.renditions.into_iter().filter_map(|rendition| rendition.output).collect();
-        let freed_bytes = image.size_bytes + outputs.iter().map(|output| output.size_bytes).sum::<u64>();
-        count(&mut tx, image.owner, -(freed_bytes as i64)).await?;
+        let freed = Counted {
+            images: -1,
+            original_bytes: -(image.size_bytes as i64),
+            ready: -(outputs.len() as i64),
+            rendition_bytes: -outputs.iter().map(|output| output.size_bytes as i64).sum::<i64>(),
+        };
+        count(&mut tx, image.owner, freed).await?;
         let outputs = outputs.into_iter().map(|output| output.blob);
         for key in outputs.chain([image.blob]) {
             query("UPDATE blobs SET doomed_at = $2 WHERE key = $1").bind(key.0).bind(now.0).execute(&mut *tx).await?;
@@ -175,10 +183,29 @@ pub(super) async fn insert_blob(connection: &mut SqliteConnection, blob: &Stored
     Ok(())
 }
 
-/// Adds to what a user uses.
-pub(super) async fn count(connection: &mut SqliteConnection, user: UserId, bytes: i64) -> sqlx::Result<()> {
-    let counted = query("UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1");
-    counted.bind(user.0).bind(bytes).execute(connection).await?;
+/// What a user's row counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    pub(super) images: i64,
+    pub(super) original_bytes: i64,
+    pub(super) ready: i64,
+    pub(super) rendition_bytes: i64,
+}
+
+/// Adds to what a user's row counts.
+pub(super) async fn count(connection: &mut SqliteConnection, user: UserId, more: Counted) -> sqlx::Result<()> {
+    query(
+        "UPDATE users SET image_count = image_count + $2, original_bytes = original_bytes + $3, ready_count = ready_count + $4,
+             used_bytes = used_bytes + $3 + $5
+         WHERE id = $1",
+    )
+    .bind(user.0)
+    .bind(more.images)
+    .bind(more.original_bytes)
+    .bind(more.ready)
+    .bind(more.rendition_bytes)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod changes;
 mod edits;
 mod images;
 mod jobs;
+mod overview;
 mod publisher;
 mod schema;
 mod upkeep;

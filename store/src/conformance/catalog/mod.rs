@@ -7,6 +7,7 @@ mod images;
 mod jobs;
 mod leases;
 mod listing;
+mod overview;
 mod publisher;
 pub(crate) mod support;
 mod tokens;
@@ -120,6 +121,14 @@ macro_rules! catalog_suite {
                 pruning_drops_only_what_is_old_and_a_few_at_a_time
                 positions_go_on_after_pruning
                 a_catalog_answers_pings;
+            overview:
+                an_empty_catalog_has_totals_of_zero
+                totals_tell_what_is_there
+                images_of_deleted_users_are_told_apart
+                totals_are_the_sums_of_what_is_there_after_anything
+                failures_are_listed_latest_first_and_a_few_at_a_time
+                failure_filters_show_exactly_what_matches
+                what_is_retried_or_deleted_is_no_failure_any_more;
             writes:
                 a_noted_write_is_stale_after_its_time
                 a_write_noted_again_is_the_latest

@@ -24,12 +24,12 @@ async fn used(catalog: &dyn Catalog, user: UserId) -> u64 {
     catalog.user(user).await.expect("an answer").expect("the user is there").used_bytes
 }
 
-async fn set_quota(catalog: &dyn Catalog, user: UserId, quota_bytes: u64) {
+pub(super) async fn set_quota(catalog: &dyn Catalog, user: UserId, quota_bytes: u64) {
     let change = UserChange { quota_bytes: Some(quota_bytes), ..UserChange::default() };
     catalog.update_user(user, &change).await.expect("an answer");
 }
 
-async fn images(catalog: &dyn Catalog, user: UserId) -> Vec<Image> {
+pub(super) async fn images(catalog: &dyn Catalog, user: UserId) -> Vec<Image> {
     catalog.list_images(user, &ImageFilter::default(), None, 10_000).await.expect("a page")
 }
 
@@ -110,7 +110,7 @@ fn next(state: &mut u64, bound: u64) -> u64 {
 }
 
 /// One of everything that can happen to images, chosen at random. Others do the same at the same time, so anything may have happened before.
-async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) {
+pub(super) async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) {
     let all = images(catalog, owner).await;
     let image = if all.is_empty() { None } else { Some(&all[next(state, all.len() as u64) as usize]) };
     let rendition: Option<RenditionId> = image.map(|image| image.renditions[next(state, image.renditions.len() as u64) as usize].id);
