@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
     compiler.include_imports(true).include_source_info(true);
-    for name in ["errors", "auth_service", "image", "image_service", "share", "user_service"] {
+    for name in ["admin_service", "errors", "auth_service", "image", "image_service", "share", "user_service"] {
         compiler.open_file(format!("tintype/v1/{name}.proto"))?;
     }
 
@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        .btree_map(".")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use tintype_proto::v1::{
@@ -144,6 +144,13 @@ impl Client {
     pub async fn connect(url: &str) -> Self {
         let endpoint = Endpoint::from_shared(url.to_owned()).expect("an announced address is a URL");
         let channel = endpoint.connect().await.unwrap_or_else(|error| panic!("cannot connect to {url}: {error:?}"));
+        Self { channel, token: None }
+    }
+
+    /// Connects from this address of the machine without signing in. Panics when nobody listens.
+    pub async fn connect_from(address: IpAddr, url: &str) -> Self {
+        let endpoint = Endpoint::from_shared(url.to_owned()).expect("an announced address is a URL").local_address(Some(address));
+        let channel = endpoint.connect().await.unwrap_or_else(|error| panic!("cannot connect to {url} from {address}: {error:?}"));
         Self { channel, token: None }
     }
 

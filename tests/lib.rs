@@ -10,6 +10,7 @@ mod deployment;
 mod gate;
 pub mod pictures;
 mod program;
+mod random;
 mod settings;
 mod watcher;
 
@@ -18,5 +19,6 @@ pub use client::{Bearer, Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};
 pub use gate::Gate;
 pub use program::{Program, own_binary};
+pub use random::{Random, seed};
 pub use settings::{corpus, number, required};
 pub use watcher::{Told, Watcher};

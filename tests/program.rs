@@ -72,6 +72,16 @@ impl Program {
         kilobytes << 10
     }
 
+    /// The processes that it has started and that still run.
+    pub fn children(&self) -> Vec<Pid> {
+        let pid = self.child.id().expect("it has not been waited for");
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a running program has threads");
+        let lists = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
+        let pids: Vec<_> =
+            lists.flat_map(|list| list.split_whitespace().map(|pid| Pid::from_raw(pid.parse().ok()?)).collect::<Vec<_>>()).collect();
+        pids.into_iter().flatten().collect()
+    }
+
     /// Ends it at once, as a lost machine would, and waits until it is gone.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("a program can be killed");

@@ -20,6 +20,8 @@ pub enum Told {
     Created(i64),
     /// A rendition of the image went to this state, by its number.
     Rendition(i64, i32),
+    /// File name or labels of an image were changed.
+    Updated(i64),
     /// An image was deleted.
     Deleted(i64),
     /// Everything was told.
@@ -44,6 +46,7 @@ impl Watcher {
             Message::Existing(existing) => Told::Existing(id(existing.image)),
             Message::Created(created) => Told::Created(id(created.image)),
             Message::RenditionChanged(changed) => Told::Rendition(id(changed.image), changed.state),
+            Message::Updated(updated) => Told::Updated(id(updated.image)),
             Message::Deleted(deleted) => Told::Deleted(deleted.image_id),
             Message::CaughtUp(_) => Told::CaughtUp,
         })

@@ -1,8 +1,9 @@
 //! What can be said on the command line of users and tokens.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use clap::{ArgGroup, Args as Group, Subcommand, ValueEnum};
+use tintype_client::FailureReason;
 
 #[derive(Debug, Group)]
 pub(crate) struct Token {
@@ -71,6 +72,59 @@ pub(crate) enum AdminCommand {
     /// Who may sign in
     #[command(subcommand)]
     Users(UsersCommand),
+    /// How much there is, how much waits, what failed, and who works: a line for each number
+    Stats,
+    /// List failed renditions of all users, the latest first: id, id of the image, owner, file name, what was to be made, how often it was
+    /// begun, when it failed, why
+    Failures(FailuresList),
+    /// Try failed renditions of any users again: prints the id of each that waits again
+    Retry(FailuresRetry),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct FailuresList {
+    #[command(flatten)]
+    pub(crate) choice: FailureChoice,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").args(["rendition_ids", "all"]).required(true))]
+pub(crate) struct FailuresRetry {
+    /// Ids of the renditions, as `failures` prints them
+    #[arg(value_name = "RENDITION_ID", value_parser = clap::value_parser!(i64).range(1..), conflicts_with_all = ["reason", "within"])]
+    pub(crate) rendition_ids: Vec<i64>,
+    /// All that failed, or those of them that `--reason` and `--within` choose
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) choice: FailureChoice,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct FailureChoice {
+    /// Only what failed for this reason, such as `decoder_timeout`; may be said more than once
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Vec<ReasonArg>,
+    /// Only what failed within this time until now, as `90s`, `30m`, `12h` or `7d`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) within: Option<Duration>,
+}
+
+/// A reason by its name, in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReasonArg(pub(crate) FailureReason);
+
+impl FromStr for ReasonArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = format!("FAILURE_REASON_{}", text.to_ascii_uppercase().replace('-', "_"));
+        let known = FailureReason::from_str_name(&name).filter(|reason| *reason != FailureReason::Unspecified);
+        known.map(Self).ok_or_else(|| "there is no such reason; `tintype admin stats` prints those of what failed".to_owned())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +220,23 @@ mod tests {
         assert!(["", "7", "d", "-1d", "1w", "99999999999999999999d"].iter().all(|bad| duration(bad).is_err()));
         assert_eq!((bytes("0"), bytes("500m"), bytes("10G")), (Ok(0), Ok(500 << 20), Ok(10 << 30)));
         assert!(["", "G", "1.5G", "10GB", "20000000T"].iter().all(|bad| bytes(bad).is_err()));
+    }
+
+    #[test]
+    fn reasons_are_known_by_their_names() {
+        for text in ["decoder_timeout", "DECODER_TIMEOUT", "decoder-timeout"] {
+            assert_eq!(text.parse(), Ok(ReasonArg(FailureReason::DecoderTimeout)));
+        }
+        assert!(["", "unspecified", "timeout"].iter().all(|bad| bad.parse::<ReasonArg>().is_err()));
+    }
+
+    #[test]
+    fn a_retry_names_what_it_means() {
+        let parses = |line: &str| Args::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("tintype admin retry 1 2") && parses("tintype admin retry --all --reason decoder_crash --within 1h"));
+        for bad in ["", " --reason decoder_crash", " 1 --all", " 1 --reason decoder_crash", " 0"] {
+            assert!(!parses(&format!("tintype admin retry{bad}")), "{bad}");
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tintype_client::Format;
 
-use crate::account_args::{Admin, Token};
+use crate::{
+    account_args::{Admin, Token},
+    edit_args::{Edit, Render, SpecArgs, label},
+};
 
 const AFTER_HELP: &str = "\
 Environment:
@@ -63,8 +66,12 @@ pub(crate) enum Command {
     Ls(Ls),
     /// Tell everything about one image
     Show(Show),
-    /// Download an image in the format asked for
+    /// Download an image in the format asked for; a rendition that it never had is asked for and waited for
     Get(Get),
+    /// Ask for an image in a format, in any size and quality, made in the background: prints the rendition's id, file name, state and spec
+    Render(Render),
+    /// Change the file name or the labels of an image
+    Edit(Edit),
     /// Delete images with all their renditions
     Rm(Rm),
     /// Let others see an image, or tell who sees it: prints a line for each share with a user's name or `everyone`, the role and the time. A name
@@ -102,6 +109,9 @@ pub(crate) struct Upload {
     /// Print each line only when all renditions of the image are ready or have failed; one that failed counts as a failure
     #[arg(long)]
     pub(crate) wait: bool,
+    /// A label for each image; may be said more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
     /// Take all files in folders, and in the folders within
     #[arg(long, short)]
     pub(crate) recursive: bool,
@@ -121,6 +131,9 @@ pub(crate) struct Ls {
     /// Only images whose file name contains this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
+    /// Only images with this label; may be said more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
     /// At most so many
     #[arg(long, short = 'n', value_name = "NUMBER")]
     pub(crate) limit: Option<usize>,
@@ -157,7 +170,7 @@ pub(crate) struct Get {
     #[arg(long, value_name = "FORMAT", default_value = "jpeg")]
     pub(crate) format: Format,
     /// The image as it was uploaded, whatever its format
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with_all = ["format", "SpecArgs"])]
     pub(crate) original: bool,
     /// Where to write it: a file, which is replaced if it is there, a folder, or `-` for standard output. Without it, a file in the
     /// current folder is named after the uploaded one
@@ -169,6 +182,8 @@ pub(crate) struct Get {
     /// Wait for a rendition that is still being made
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
 }
 
 #[derive(Debug, Group)]
@@ -264,5 +279,24 @@ mod tests {
         assert!(Args::try_parse_from(["tintype", "rm", "0"]).is_err());
         assert!(Args::try_parse_from(["tintype", "show", "cat"]).is_err());
         assert!(Args::try_parse_from(["tintype", "upload"]).is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_together_is_refused() {
+        for line in [
+            "tintype get 1 --original --width 3",
+            "tintype get 1 --original --format png",
+            "tintype render 1",
+            "tintype render 1 --format webp --lossless --quality 3",
+            "tintype edit 1",
+            "tintype edit 1 --label =x",
+            "tintype edit 1 --label x",
+        ] {
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+        for line in ["tintype get 1 --width 3", "tintype render 1 --format jpg --fit cover --effort small", "tintype edit 1 --label x=a=b"]
+        {
+            assert!(Args::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod account_args;
 mod args;
 mod commands;
 mod credentials;
+mod edit_args;
 mod environment;
 mod exit;
 mod files;

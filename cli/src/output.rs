@@ -49,9 +49,21 @@ pub(crate) fn image_json(image: &Image) -> Value {
         "height": image.height,
         "frame_count": image.frame_count,
         "sha256": HEXLOWER.encode(&image.sha256),
+        "labels": image.labels,
         "create_time": utc(image.created_at),
+        "update_time": utc(image.updated_at),
         "renditions": image.renditions.iter().map(rendition_json).collect::<Vec<_>>(),
     })
+}
+
+/// Id, file name, state and what was asked for.
+pub(crate) fn rendition_line(rendition: &Rendition) -> String {
+    format!("{}\t{}\t{}\t{}", rendition.id, rendition.file_name, rendition.state, rendition.spec)
+}
+
+/// Each label as `key=value` behind `before`.
+pub(crate) fn labels_text(image: &Image, before: &str) -> String {
+    image.labels.iter().flat_map(|(key, value)| [before, key, "=", value]).collect()
 }
 
 pub(crate) fn rendition_json(rendition: &Rendition) -> Value {
@@ -61,6 +73,7 @@ pub(crate) fn rendition_json(rendition: &Rendition) -> Value {
         "file_name": rendition.file_name,
         "state": rendition.state.to_string(),
         "format": rendition.format.to_string(),
+        "spec": rendition.spec.to_string(),
         "size_bytes": rendition.size_bytes.to_string(),
         "width": rendition.width,
         "height": rendition.height,

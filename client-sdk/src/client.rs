@@ -13,8 +13,9 @@ use tonic::{
 };
 
 use crate::{
-    ClientBuilder, DownloadRequest, Error, ErrorKind, Event, Image, ImageState, Limits, ListImages, Rendition, Result, RetryPolicy, Secret,
-    SignIn, Source, TokenProvider, Tokens, Upload, User, Users, Watch, retry::Attempts, token, wire,
+    Admin, ClientBuilder, CreateRendition, DownloadRequest, Error, ErrorKind, Event, Format, Image, ImageState, Limits, ListImages,
+    Rendition, Result, RetryPolicy, Secret, SignIn, Source, TokenProvider, Tokens, UpdateImage, Upload, User, Users, Watch,
+    retry::Attempts, token, wire,
 };
 
 /// A connection to a Tintype service.
@@ -93,6 +94,11 @@ impl Client {
         Users::new(self.clone())
     }
 
+    /// How the service is doing and what failed, for administrators.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
+    }
+
     /// Everything about one image but its bytes.
     pub async fn image(&self, image_id: i64) -> Result<Image> {
         let request = GetImageRequest { id: image_id };
@@ -143,6 +149,16 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Asks for an image in a format, in any size and quality: a builder, see [`CreateRendition`].
+    pub fn create_rendition(&self, image_id: i64, format: Format) -> CreateRendition {
+        CreateRendition::new(self.clone(), image_id, format)
+    }
+
+    /// Changes an image's file name or labels: a builder, see [`UpdateImage`].
+    pub fn update_image(&self, image_id: i64) -> UpdateImage {
+        UpdateImage::new(self.clone(), image_id)
     }
 
     /// Puts a failed rendition back into the queue, with all its attempts, and returns it as it is then.

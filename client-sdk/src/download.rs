@@ -19,6 +19,7 @@ pub struct DownloadRequest {
     client: Client,
     request: DownloadImageRequest,
     verify: bool,
+    or_create: bool,
 }
 
 /// What a download brings.
@@ -51,11 +52,11 @@ pub struct DownloadInfo {
 
 impl DownloadRequest {
     pub(crate) fn image(client: Client, image_id: i64) -> DownloadRequest {
-        DownloadRequest { client, request: DownloadImageRequest { image_id, ..Default::default() }, verify: true }
+        DownloadRequest { client, request: DownloadImageRequest { image_id, ..Default::default() }, verify: true, or_create: false }
     }
 
     pub(crate) fn rendition(client: Client, rendition_id: i64) -> DownloadRequest {
-        DownloadRequest { client, request: DownloadImageRequest { rendition_id, ..Default::default() }, verify: true }
+        DownloadRequest { client, request: DownloadImageRequest { rendition_id, ..Default::default() }, verify: true, or_create: false }
     }
 
     /// The format wanted: the original if it has that format, else the rendition in it. JPEG if it is not said.
@@ -84,6 +85,14 @@ impl DownloadRequest {
         self
     }
 
+    /// Asks for the rendition in the format if the image never had one, and waits for it.
+    ///
+    /// Means nothing for a download by rendition.
+    pub fn or_create(mut self) -> DownloadRequest {
+        self.or_create = true;
+        self
+    }
+
     /// Brings no bytes if the picture still has this SHA-256.
     pub fn if_none_match(mut self, sha256: [u8; 32]) -> DownloadRequest {
         self.request.if_none_match_sha256 = sha256.to_vec().into();
@@ -97,9 +106,18 @@ impl DownloadRequest {
     }
 
     /// Begins the download.
-    pub async fn send(self) -> Result<Download> {
+    pub async fn send(mut self) -> Result<Download> {
         let mut call = self.client.call();
-        let (info, answers) = open(&self.client, &mut call, &self.request).await?;
+        let opened = match open(&self.client, &mut call, &self.request).await {
+            Err(error) if self.or_create && self.request.image_id != 0 && error.is(ErrorReason::RenditionNotFound) => {
+                let format = if self.request.format == 0 { Format::Jpeg } else { wire::format(self.request.format) };
+                let rendition = self.client.create_rendition(self.request.image_id, format).send().await?;
+                self.request = DownloadImageRequest { image_id: 0, format: 0, rendition_id: rendition.id, wait: true, ..self.request };
+                open(&self.client, &mut call, &self.request).await
+            }
+            opened => opened,
+        };
+        let (info, answers) = opened?;
         let whole = !info.not_modified && info.offset_bytes == 0 && info.length_bytes == info.size_bytes;
         let digest = (self.verify && whole).then(Sha256::new);
         Ok(Download { client: self.client, call, request: self.request, answers: Some(answers), received: 0, digest, info })

@@ -10,6 +10,8 @@
 //! println!("stored {} as image {}: {} x {} pixels", image.file_name, image.id, image.width, image.height);
 //!
 //! client.download(image.id).format(Format::Jpeg).wait().to_path("cat.jpeg").await?;
+//! let small = client.create_rendition(image.id, Format::WebP).width(320).send().await?;
+//! client.download_rendition(small.id).wait().to_path("cat.webp").await?;
 //! client.delete(image.id).await?;
 //! # Ok(())
 //! # }
@@ -27,9 +29,11 @@
 //! - An [`Error`] has the server's code, reason and details.
 #![warn(missing_docs)]
 
+mod admin;
 mod builder;
 mod client;
 mod download;
+mod edits;
 mod error;
 mod limits;
 mod list;
@@ -38,6 +42,8 @@ mod retry;
 mod shares;
 mod sign_in;
 mod source;
+mod spec;
+mod stats;
 mod token;
 mod tokens;
 mod upload;
@@ -46,10 +52,12 @@ mod users;
 mod watch;
 mod wire;
 
+pub use admin::{Admin, FailurePage, Failures};
 pub use async_trait::async_trait;
 pub use builder::{ClientBuilder, TlsOptions};
 pub use client::Client;
 pub use download::{Download, DownloadInfo, DownloadRequest};
+pub use edits::{CreateRendition, UpdateImage};
 pub use error::{Error, ErrorKind, FieldViolation, Result};
 pub use limits::Limits;
 pub use list::{ListImages, Page};
@@ -58,7 +66,9 @@ pub use retry::RetryPolicy;
 pub use shares::{Access, Owner, Party, Share, ShareRole};
 pub use sign_in::SignIn;
 pub use source::Source;
-pub use tintype_proto::v1::ErrorReason;
+pub use spec::{Effort, Fit, RenditionSpec};
+pub use stats::{Failure, FailureCount, ServerInfo, Stats, WorkerInfo};
+pub use tintype_proto::v1::{ErrorReason, FailureReason};
 pub use token::{Secret, Token, TokenProvider};
 pub use tokens::{TokenPage, Tokens};
 pub use tonic::Code;

@@ -50,6 +50,10 @@ pub struct Limits {
     pub max_watched_images: u32,
     /// A watch is silent for this long at most.
     pub watch_heartbeat: Duration,
+    /// Renditions of one image beyond which none can be asked for.
+    pub max_renditions_per_image: u32,
+    /// Keys and values of an image's labels together, in bytes.
+    pub max_labels_bytes: u32,
     /// Shares of one image.
     pub max_shares_per_image: u32,
     /// Formats that are taken.

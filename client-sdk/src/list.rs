@@ -70,6 +70,12 @@ impl ListImages {
         self
     }
 
+    /// It has this label with this value. Said more than once: all of these.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> ListImages {
+        self.filter.labels.insert(key.into(), value.into());
+        self
+    }
+
     /// How many images a page holds at most. The server chooses if it is not said.
     pub fn page_size(mut self, images: u32) -> ListImages {
         self.page_size = i32::try_from(images).unwrap_or(i32::MAX);

@@ -1,8 +1,8 @@
 //! What the service stores, as plain values. `wire.rs` makes them from messages.
 
-use std::{fmt, str::FromStr, time::SystemTime};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::SystemTime};
 
-use crate::{Access, Error};
+use crate::{Access, Error, RenditionSpec};
 
 /// An uploaded image: the original, byte for byte as it came, and the same picture in other formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,12 @@ pub struct Image {
     pub frame_count: u32,
     /// SHA-256 of the original.
     pub sha256: [u8; 32],
+    /// What its users say of it.
+    pub labels: BTreeMap<String, String>,
     /// When the upload was finished.
     pub created_at: SystemTime,
+    /// When the file name or a label was last changed; `created_at` if never.
+    pub updated_at: SystemTime,
     /// The renditions, in the order in which they were asked for.
     pub renditions: Vec<Rendition>,
     /// What the caller may do with it.
@@ -46,9 +50,9 @@ impl Image {
         }
     }
 
-    /// The first rendition of that format.
+    /// The rendition of which nothing but this format was asked for.
     pub fn rendition(&self, format: Format) -> Option<&Rendition> {
-        self.renditions.iter().find(|rendition| rendition.format == format)
+        self.renditions.iter().find(|rendition| rendition.format == format && rendition.spec.is_plain())
     }
 }
 
@@ -63,7 +67,7 @@ pub enum ImageState {
     Failed,
 }
 
-/// An image's picture in another format, made in the background.
+/// An image's picture in another format, size or quality, made in the background.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rendition {
@@ -73,6 +77,8 @@ pub struct Rendition {
     pub image_id: i64,
     /// The format it has or will have.
     pub format: Format,
+    /// What was asked for.
+    pub spec: RenditionSpec,
     /// Whether it is ready.
     pub state: RenditionState,
     /// Its file name: `converted_img.` and the format's extension.

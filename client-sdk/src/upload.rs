@@ -1,6 +1,7 @@
 //! What to upload, and how to call it.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -30,6 +31,7 @@ pub struct Upload {
     size_bytes: Option<u64>,
     sha256: Option<[u8; 32]>,
     request_id: Option<String>,
+    labels: BTreeMap<String, String>,
 }
 
 /// How far an upload is. A repeated attempt begins at 0 again.
@@ -58,12 +60,19 @@ pub struct Uploaded {
 
 impl Upload {
     pub(crate) fn new(client: Client, source: Source) -> Upload {
-        Upload { source, progress: None, client, file_name: None, size_bytes: None, sha256: None, request_id: None }
+        let labels = BTreeMap::new();
+        Upload { source, progress: None, client, file_name: None, size_bytes: None, sha256: None, request_id: None, labels }
     }
 
     /// The name to store it by. By default the base name of a path, and `image` for everything else.
     pub fn file_name(mut self, name: impl Into<String>) -> Upload {
         self.file_name = Some(name.into());
+        self
+    }
+
+    /// A label that the image has from the beginning.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Upload {
+        self.labels.insert(key.into(), value.into());
         self
     }
 
@@ -124,6 +133,7 @@ impl Upload {
             size_bytes: wire::signed(size_bytes.unwrap_or(0)),
             sha256: self.sha256.map_or_else(Default::default, |digest| digest.to_vec().into()),
             request_id: self.request_id.clone().unwrap_or_default(),
+            labels: self.labels.clone(),
         }
     }
 }

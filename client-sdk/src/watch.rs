@@ -37,7 +37,7 @@ pub enum Event {
         /// When.
         at: SystemTime,
     },
-    /// A rendition went from one state to another.
+    /// A rendition was asked for, or went from one state to another.
     RenditionChanged {
         /// The image with all its renditions.
         image: Image,
@@ -45,6 +45,13 @@ pub enum Event {
         rendition_id: i64,
         /// The state it went to; in `image` it may already be in another.
         state: RenditionState,
+        /// When.
+        at: SystemTime,
+    },
+    /// The file name or labels of an image were changed, or what the caller may do with it.
+    Updated {
+        /// The image.
+        image: Image,
         /// When.
         at: SystemTime,
     },
@@ -63,7 +70,10 @@ impl Event {
     /// The image, unless it is deleted.
     pub fn image(&self) -> Option<&Image> {
         match self {
-            Event::Existing(image) | Event::Created { image, .. } | Event::RenditionChanged { image, .. } => Some(image),
+            Event::Existing(image)
+            | Event::Created { image, .. }
+            | Event::RenditionChanged { image, .. }
+            | Event::Updated { image, .. } => Some(image),
             Event::Deleted { .. } | Event::CaughtUp => None,
         }
     }

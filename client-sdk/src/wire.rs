@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tintype_proto::v1;
 
 use crate::{
-    DownloadInfo, Error, Event, Format, Image, Limits, Rendition, RenditionFailure, RenditionState, Result, Role, Scope, TokenInfo, User,
-    shares,
+    DownloadInfo, Effort, Error, Event, Fit, Format, Image, Limits, Rendition, RenditionFailure, RenditionSpec, RenditionState, Result,
+    Role, Scope, TokenInfo, User, shares,
 };
 
 pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
@@ -21,6 +21,8 @@ pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
         frame_count: unsigned_32(image.frame_count),
         sha256: digest(&image.sha256).ok_or_else(|| Error::bad_answer(format!("image {} has no SHA-256", image.id)))?,
         created_at: time(image.create_time.as_ref()),
+        labels: image.labels,
+        updated_at: time(image.update_time.as_ref().or(image.create_time.as_ref())),
         renditions: image.renditions.into_iter().map(rendition_value).collect(),
         access: shares::access(image.access),
         file_name: image.file_name,
@@ -36,6 +38,7 @@ fn rendition_value(rendition: v1::Rendition) -> Rendition {
         id: rendition.id,
         image_id: rendition.image_id,
         format: format(rendition.format),
+        spec: spec(rendition.spec.unwrap_or_else(|| v1::RenditionSpec { format: rendition.format, ..Default::default() })),
         state: rendition_state(rendition.state),
         size_bytes: unsigned(rendition.size_bytes),
         width: unsigned_32(rendition.width),
@@ -48,6 +51,50 @@ fn rendition_value(rendition: v1::Rendition) -> Rendition {
         created_at: time(rendition.create_time.as_ref()),
         finished_at: rendition.finish_time.as_ref().map(|finished| time(Some(finished))),
         file_name: rendition.file_name,
+    }
+}
+
+fn spec(spec: v1::RenditionSpec) -> RenditionSpec {
+    let number = |number| Some(unsigned_32(number)).filter(|number| *number > 0);
+    RenditionSpec {
+        format: format(spec.format),
+        quality: number(spec.quality),
+        lossless: spec.lossless,
+        width: number(spec.width),
+        height: number(spec.height),
+        fit: match v1::ResizeFit::try_from(spec.fit) {
+            Ok(v1::ResizeFit::Unspecified | v1::ResizeFit::Contain) => Fit::Contain,
+            Ok(v1::ResizeFit::Cover) => Fit::Cover,
+            Ok(v1::ResizeFit::Fill) => Fit::Fill,
+            Err(_) => Fit::Other(spec.fit),
+        },
+        enlarge: spec.enlarge,
+        background: Some(spec.background).filter(|colour| !colour.is_empty()),
+        effort: match v1::Effort::try_from(spec.effort) {
+            Ok(v1::Effort::Fast) => Effort::Fast,
+            Ok(v1::Effort::Unspecified | v1::Effort::Balanced) => Effort::Balanced,
+            Ok(v1::Effort::Small) => Effort::Small,
+            Err(_) => Effort::Other(spec.effort),
+        },
+        keep_metadata: spec.keep_metadata,
+    }
+}
+
+pub(crate) fn fit_number(fit: Fit) -> i32 {
+    match fit {
+        Fit::Contain => v1::ResizeFit::Contain.into(),
+        Fit::Cover => v1::ResizeFit::Cover.into(),
+        Fit::Fill => v1::ResizeFit::Fill.into(),
+        Fit::Other(number) => number,
+    }
+}
+
+pub(crate) fn effort_number(effort: Effort) -> i32 {
+    match effort {
+        Effort::Fast => v1::Effort::Fast.into(),
+        Effort::Balanced => v1::Effort::Balanced.into(),
+        Effort::Small => v1::Effort::Small.into(),
+        Effort::Other(number) => number,
     }
 }
 
@@ -77,6 +124,7 @@ pub(crate) fn event(response: v1::WatchImagesResponse) -> Result<Option<Event>> 
         Some(Message::RenditionChanged(v1::RenditionChanged { image: changed, rendition_id, state })) => {
             Some(Event::RenditionChanged { image: image(changed)?, rendition_id, state: rendition_state(state), at })
         }
+        Some(Message::Updated(updated)) => Some(Event::Updated { image: image(updated.image)?, at }),
         Some(Message::Deleted(v1::ImageDeleted { image_id })) => Some(Event::Deleted { image_id, at }),
         Some(Message::CaughtUp(v1::CaughtUp {})) => Some(Event::CaughtUp),
         None => None,
@@ -107,6 +155,8 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         request_burst: unsigned_32(limits.request_burst),
         max_watched_images: unsigned_32(limits.max_watched_images),
         watch_heartbeat: duration(limits.watch_heartbeat.as_ref()),
+        max_renditions_per_image: unsigned_32(limits.max_renditions_per_image),
+        max_labels_bytes: unsigned_32(limits.max_labels_bytes),
         max_shares_per_image: unsigned_32(limits.max_shares_per_image),
         input_formats: answer.input_formats.into_iter().map(format).collect(),
         output_formats: answer.output_formats.into_iter().map(format).collect(),
@@ -180,7 +230,7 @@ pub(crate) fn proto_duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: signed(duration.as_secs()), nanos: duration.subsec_nanos().cast_signed() }
 }
 
-fn format(number: i32) -> Format {
+pub(crate) fn format(number: i32) -> Format {
     use v1::ImageFormat as Wire;
     match Wire::try_from(number) {
         Ok(Wire::Jpeg) => Format::Jpeg,
@@ -238,7 +288,7 @@ pub(crate) fn rendition_state_number(state: RenditionState) -> i32 {
     known.into()
 }
 
-fn failure_reason(number: i32) -> String {
+pub(crate) fn failure_reason(number: i32) -> String {
     match v1::FailureReason::try_from(number) {
         Ok(reason) => reason.as_str_name().trim_start_matches("FAILURE_REASON_").to_owned(),
         Err(_) => format!("REASON_{number}"),
@@ -250,11 +300,11 @@ fn digest(bytes: &[u8]) -> Option<[u8; 32]> {
     bytes.try_into().ok()
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn unsigned_32(number: i32) -> u32 {
+pub(crate) fn unsigned_32(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
@@ -263,7 +313,12 @@ pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn duration(duration: Option<&prost_types::Duration>) -> Duration {
+/// A small number for the wire, where it is signed.
+pub(crate) fn signed_32(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+pub(crate) fn duration(duration: Option<&prost_types::Duration>) -> Duration {
     let (seconds, nanos) = duration.map_or((0, 0), |duration| (duration.seconds, duration.nanos));
     Duration::from_secs(unsigned(seconds)).saturating_add(Duration::from_nanos(unsigned_32(nanos).into()))
 }

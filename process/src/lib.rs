@@ -6,5 +6,5 @@ mod memory;
 mod shutdown;
 
 pub use logs::{LogFormat, init_logs};
-pub use memory::bound_heaps;
+pub use memory::{bound_heaps, memory_bytes};
 pub use shutdown::Shutdown;

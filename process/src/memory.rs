@@ -1,3 +1,5 @@
+use std::{fs, path::Path};
+
 /// Heaps that threads share. glibc would give every thread one of its own, up to eight for each core, and freed image bytes would stay
 /// behind in all of them.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -23,3 +25,43 @@ pub fn bound_heaps() {
 /// Other allocators keep few heaps by themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn bound_heaps() {}
+
+/// Memory that this process can have at most, in bytes: that of the machine, or of the control groups (version 2) around it. `None` where
+/// the system does not tell.
+pub fn memory_bytes() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_bytes(&text));
+    let group = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| group_bytes(&text, Path::new("/sys/fs/cgroup")));
+    machine.into_iter().chain(group).min()
+}
+
+/// The machine's memory, from `/proc/meminfo` (proc(5)).
+fn total_bytes(meminfo: &str) -> Option<u64> {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    total.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The smallest limit of the group that `/proc/self/cgroup` names and of those around it.
+fn group_bytes(cgroup: &str, root: &Path) -> Option<u64> {
+    let group = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let groups = Path::new(group).ancestors().map(|group| root.join(group).join("memory.max"));
+    groups.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_limit_of_machine_and_groups_counts() {
+        assert_eq!(total_bytes("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
+        assert!(memory_bytes().is_some_and(|bytes| bytes > 1 << 20));
+        let root = tempfile::tempdir().expect("there is a folder for temporary files");
+        let group = root.path().join("shop/worker");
+        fs::create_dir_all(&group).expect("folders can be made");
+        for (folder, limit) in [(root.path(), "max"), (&root.path().join("shop"), "1000\n"), (&group, "2000\n")] {
+            fs::write(folder.join("memory.max"), limit).expect("files can be written");
+        }
+        assert_eq!(group_bytes("1:name=x:/\n0::/shop/worker\n", root.path()), Some(1000));
+        assert_eq!(group_bytes("0::/\n", root.path()), None, "max is no limit");
+    }
+}

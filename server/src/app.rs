@@ -5,7 +5,7 @@ use std::{fs, iter, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use tintype_process::Shutdown;
 use tintype_store::{
-    Timestamp,
+    Schemes, Timestamp,
     open::{JobsUrl, Opener, Stores},
     orphans::OrphanSweeper,
     sweep::{SweepConfig, SweepReport, sweep},
@@ -41,6 +41,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             config.http_addr
         );
     }
+    let started_at = Timestamp::now();
     let limits = config.limits();
     let store_config = config.stores.config()?;
     let stores = tokio::select! {
@@ -64,12 +65,14 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         auto_formats: config.auto_formats.clone(),
         shutdown: shutdown.clone(),
         stores: stores.clone(),
+        started_at,
+        schemes: Schemes::from(&store_config),
         watches: Arc::new(Semaphore::new(Limits::MAX_WATCHES)),
     });
     let local_jobs = store_config.jobs == JobsUrl::Local;
     start_sweeper(&core, local_jobs);
     events::start(&core);
-    start_embedded_workers(&config, &core, local_jobs)?;
+    start_embedded_workers(&config, &core, local_jobs).await?;
 
     let reporter = HealthReporter::new();
     let health = watch_health(stores.clone(), reporter.clone(), &shutdown).await;
@@ -138,7 +141,7 @@ fn start_sweeper(core: &SharedCore, local_jobs: bool) {
 }
 
 #[cfg(feature = "embedded")]
-fn start_embedded_workers(config: &Config, core: &SharedCore, local_jobs: bool) -> anyhow::Result<()> {
+async fn start_embedded_workers(config: &Config, core: &SharedCore, local_jobs: bool) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let slots = config.embedded_workers.unwrap_or(if local_jobs { cores } else { 0 });
     if slots == 0 && local_jobs {
@@ -146,13 +149,16 @@ fn start_embedded_workers(config: &Config, core: &SharedCore, local_jobs: bool) 
     }
     if slots > 0 {
         let worker = tintype_worker::WorkerConfig { slots, limits: core.limits.conversion.clone(), ..Default::default() };
-        core.shutdown.spawn(tintype_worker::run(core.stores.clone(), worker, core.shutdown.clone()));
+        let worker = config.converters.applied_to(worker);
+        let converters = tintype_worker::Converters::start(&worker).await?;
+        core.shutdown.spawn(tintype_worker::run(core.stores.clone(), worker, converters, core.shutdown.clone()));
     }
     Ok(())
 }
 
 #[cfg(not(feature = "embedded"))]
-fn start_embedded_workers(config: &Config, _core: &SharedCore, local_jobs: bool) -> anyhow::Result<()> {
+#[expect(clippy::unused_async, reason = "with workers it waits for their converters")]
+async fn start_embedded_workers(config: &Config, _core: &SharedCore, local_jobs: bool) -> anyhow::Result<()> {
     if local_jobs || config.embedded_workers.is_some_and(|slots| slots > 0) {
         bail!("this server is built without workers: give a nats:// queue with --jobs, and start tintype-worker beside it");
     }

@@ -73,6 +73,10 @@ pub struct Config {
     #[arg(long, env = "TINTYPE_LOG_FORMAT", default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 
+    #[cfg(feature = "embedded")]
+    #[command(flatten)]
+    pub(crate) converters: tintype_worker::ConverterArgs,
+
     #[command(flatten)]
     limits: ServerLimitArgs,
 }
@@ -111,6 +115,10 @@ struct ServerLimitArgs {
     /// Calls of one user that this server lets through at once after a pause.
     #[arg(long, env = "TINTYPE_REQUEST_BURST", default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     request_burst: u32,
+    /// Renditions of one image beyond which none can be asked for.
+    #[arg(long, env = "TINTYPE_MAX_RENDITIONS_PER_IMAGE", default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    max_renditions_per_image: u32,
     /// How long a watch is silent at most, in seconds.
     #[arg(long, env = "TINTYPE_WATCH_HEARTBEAT_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     watch_heartbeat_secs: u64,
@@ -146,6 +154,7 @@ impl Config {
             user_quota_bytes: limits.user_quota_bytes,
             requests_per_second: limits.requests_per_second,
             request_burst: limits.request_burst,
+            max_renditions_per_image: limits.max_renditions_per_image,
             watch_heartbeat: Duration::from_secs(limits.watch_heartbeat_secs),
         }
     }

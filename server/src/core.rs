@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tintype_process::Shutdown;
-use tintype_store::{Format, open::Stores};
+use tintype_store::{Format, Schemes, Timestamp, open::Stores};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -24,6 +24,10 @@ pub(crate) struct Core {
     /// Formats that every image gets, apart from the one it has.
     pub(crate) auto_formats: Vec<Format>,
     pub(crate) shutdown: Shutdown,
+    /// When the server started.
+    pub(crate) started_at: Timestamp,
+    /// Which backends it has.
+    pub(crate) schemes: Schemes,
     /// A place for each watch.
     pub(crate) watches: Arc<Semaphore>,
 }

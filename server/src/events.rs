@@ -126,6 +126,7 @@ fn message(change: &Change) -> Option<EventMessage> {
     }
     let (topic, name) = match (change.kind, change.rendition.map(|rendition| rendition.state)) {
         (ChangeKind::Created, _) => ("image.created", "created"),
+        (ChangeKind::Updated, _) => ("image.updated", "updated"),
         (ChangeKind::Deleted, _) => ("image.deleted", "deleted"),
         (ChangeKind::RenditionChanged, Some(RenditionState::Ready)) => ("image.rendition_ready", "rendition_ready"),
         (ChangeKind::RenditionChanged, Some(RenditionState::Failed)) => ("image.rendition_failed", "rendition_failed"),
@@ -173,6 +174,8 @@ mod tests {
         assert_eq!(failed.topic, "image.rendition_failed");
         assert_eq!(payload(&failed)["event"], "rendition_failed");
         assert_eq!(payload(&failed)["rendition"], json!({ "id": "77", "format": "jpeg", "state": "failed" }));
+        let updated = message(&change(ChangeKind::Updated, None)).expect("it is told");
+        assert_eq!((updated.topic, &payload(&updated)["event"]), ("image.updated", &json!("updated")));
         assert_eq!(message(&change(ChangeKind::Deleted, None)).expect("it is told").topic, "image.deleted");
     }
 

@@ -13,7 +13,10 @@ use axum::{
 use serde_json::json;
 use tintype_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{auth_service_server::AuthServiceServer, image_service_server::ImageServiceServer, user_service_server::UserServiceServer},
+    v1::{
+        admin_service_server::AdminServiceServer, auth_service_server::AuthServiceServer, image_service_server::ImageServiceServer,
+        user_service_server::UserServiceServer,
+    },
 };
 use tonic::{
     service::Routes,
@@ -27,12 +30,13 @@ use crate::{
     core::SharedCore,
     health::HealthReceiver,
     limits::Limits,
-    rpc::{AuthRpcs, ImageRpcs, UserRpcs},
+    rpc::{AdminRpcs, AuthRpcs, ImageRpcs, UserRpcs},
     status::no_such_method,
 };
 
-/// Flow-control windows (RFC 9113, section 6.9): enough for 100 Mbit/s over 100 ms on one stream, and a bound on what one client can park here.
-const STREAM_WINDOW_BYTES: u32 = 5 << 18;
+/// Flow-control windows (RFC 9113, section 6.9): enough for 60 Mbit/s over 100 ms on one stream, and a bound on what one client can park here:
+/// while the store is slow, a stream has up to twice as much in memory, with the chunk at hand and what the allocator adds.
+const STREAM_WINDOW_BYTES: u32 = 3 << 18;
 const CONNECTION_WINDOW_BYTES: u32 = 5 << 19;
 /// tonic passes "unset" on as "unbounded"; these are hyper's own defaults against reset floods (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
@@ -55,6 +59,7 @@ pub(crate) fn grpc_routes(core: &SharedCore, gate: Gate, health: HealthService) 
     let routes = Routes::new(auth)
         .add_service(images)
         .add_service(UserServiceServer::new(UserRpcs(core.clone())))
+        .add_service(AdminServiceServer::new(AdminRpcs(core.clone())))
         .add_service(HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

@@ -1,6 +1,6 @@
 //! What the server says of itself: gRPC health and `/healthz`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 use tintype_process::Shutdown;
@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Services that gRPC health speaks of; the empty name stands for the whole server.
-const SERVICES: [&str; 4] = ["", "tintype.v1.AuthService", "tintype.v1.ImageService", "tintype.v1.UserService"];
+const SERVICES: [&str; 5] = ["", "tintype.v1.AdminService", "tintype.v1.AuthService", "tintype.v1.ImageService", "tintype.v1.UserService"];
 
 /// How a dependency is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) struct Health {
     blobs: Condition,
     jobs: Condition,
     workers: usize,
+    /// How the workers contain conversions; the names that are in use, in order.
+    sandbox: BTreeSet<String>,
 }
 
 impl Health {
@@ -71,6 +73,7 @@ impl Health {
             "blobs": self.blobs.text(),
             "jobs": self.jobs.text(),
             "workers": self.workers,
+            "sandbox": self.sandbox,
         })
     }
 }
@@ -120,8 +123,9 @@ async fn look(stores: &Stores) -> Health {
         condition(stores.jobs.ping()),
         timeout(PATIENCE, workers)
     );
-    let workers = workers.map_or(0, |workers| workers.map_or(0, |workers| workers.len()));
-    Health { draining: false, catalog, blobs, jobs, workers }
+    let workers = workers.ok().and_then(Result::ok).unwrap_or_default();
+    let sandbox = workers.iter().map(|worker| worker.sandbox.clone()).collect();
+    Health { draining: false, catalog, blobs, jobs, workers: workers.len(), sandbox }
 }
 
 async fn condition(ping: impl Future<Output = Result<(), StoreError>>) -> Condition {
@@ -148,7 +152,8 @@ mod tests {
 
     #[test]
     fn without_a_queue_it_serves_and_says_degraded() {
-        let fine = Health { draining: false, catalog: Condition::Ok, blobs: Condition::Ok, jobs: Condition::Ok, workers: 1 };
+        let (catalog, blobs, jobs) = (Condition::Ok, Condition::Ok, Condition::Ok);
+        let fine = Health { draining: false, catalog, blobs, jobs, workers: 1, sandbox: BTreeSet::from(["process".to_owned()]) };
         assert_eq!(fine.to_json()["status"], "ok");
         let no_queue = Health { jobs: Condition::Away("gone".to_owned()), ..fine.clone() };
         assert!(no_queue.is_serving());

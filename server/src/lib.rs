@@ -16,11 +16,15 @@ mod status;
 mod usage;
 mod welcome;
 mod wire;
+mod wire_admin;
+mod wire_edits;
 mod wire_shares;
 
 use tintype_process::{Shutdown, bound_heaps, init_logs};
 
 pub use config::Config;
+#[cfg(feature = "embedded")]
+pub use tintype_worker::serve_as_converter;
 
 /// Does what the settings say: serves until a signal ends it, asks a server for its health, or lets the admin in again.
 pub fn main(config: Config) -> anyhow::Result<()> {
@@ -38,7 +42,7 @@ pub fn main(config: Config) -> anyhow::Result<()> {
         shutdown.on_signals()?;
         app::run(config, shutdown).await
     });
-    // A conversion that hangs is on a thread that nobody can end but the end of the process.
+    // With `--sandbox off` a conversion that hangs is on a thread that nobody can end but the end of the process.
     runtime.shutdown_background();
     served
 }

@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     pub(crate) requests_per_second: u32,
     /// Calls of one user at once after a pause.
     pub(crate) request_burst: u32,
+    /// Renditions of one image beyond which none can be asked for.
+    pub(crate) max_renditions_per_image: u32,
     /// How long a watch is silent at most.
     pub(crate) watch_heartbeat: Duration,
 }
@@ -34,6 +36,10 @@ impl Limits {
     pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
     /// Length of a token's label in bytes.
     pub(crate) const MAX_LABEL_BYTES: usize = 64;
+    /// Length of the key of an image's label in bytes.
+    pub(crate) const MAX_LABEL_KEY_BYTES: usize = 63;
+    /// Length of the value of an image's label in bytes.
+    pub(crate) const MAX_LABEL_VALUE_BYTES: usize = 255;
     /// Longest life of a token that has an end.
     pub(crate) const MAX_TTL: Duration = Duration::from_hours(24 * 3650);
     /// Chunk size that serves best: the unit of storage and checksums.

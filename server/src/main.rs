@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use tintype_server::Config;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "embedded")]
+    if let Some(code) = tintype_server::serve_as_converter() {
+        return code;
+    }
     match Config::load().and_then(tintype_server::main) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

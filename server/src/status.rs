@@ -97,6 +97,12 @@ impl Refusal {
         Self::new(ErrorReason::QuotaExceeded, message).with("limit", "quota_bytes").with("value", quota_bytes).with("seen", seen_bytes)
     }
 
+    /// There is no room for anything more.
+    pub(crate) fn quota_used_up(user: UserId, quota_bytes: u64, used_bytes: u64) -> Self {
+        let message = format!("user {user} stores {used_bytes} bytes, which uses up the quota of {quota_bytes}");
+        Self::new(ErrorReason::QuotaExceeded, message).with("limit", "quota_bytes").with("value", quota_bytes).with("seen", used_bytes)
+    }
+
     pub(crate) fn rendition_pending(image: ImageId, format: Format) -> Self {
         let message = format!("the {format} rendition of image {image} is not ready yet");
         Self::new(ErrorReason::RenditionPending, message).retry_after(RETRY_PENDING)

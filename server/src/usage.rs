@@ -48,6 +48,11 @@ impl Usage {
         self.lock().get(&user).copied().unwrap_or_default()
     }
 
+    /// What has arrived of everybody's unfinished uploads.
+    pub(crate) fn all_arriving_bytes(&self) -> u64 {
+        self.lock().values().sum()
+    }
+
     /// Begins to count an upload. Refuses one whose announced size does not fit into the quota.
     pub(crate) async fn begin(&self, user: UserId, announced_bytes: u64) -> Result<Arriving, Refusal> {
         let stored = self.stored(user).await?;

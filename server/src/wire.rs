@@ -13,6 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::{
     limits::Limits,
     status::Refusal,
+    wire_edits,
     wire_shares::{owners, proto_access},
 };
 
@@ -115,20 +116,19 @@ pub(crate) fn user_change(field: &'static str, user: &v1::User, mask: &FieldMask
 }
 
 /// A file name in Unicode NFC: metadata that people see and browsers save by, never part of a path here.
-pub(crate) fn file_name(value: &str) -> Result<String, Refusal> {
-    const FIELD: &str = "file_name";
+pub(crate) fn file_name(field: &'static str, value: &str) -> Result<String, Refusal> {
     let name: String = value.nfc().collect();
     if name.len() > Limits::MAX_FILE_NAME_BYTES {
         let (limit, seen) = (Limits::MAX_FILE_NAME_BYTES, name.len());
-        let refusal = Refusal::field(FIELD, format_args!("must have {limit} bytes at most, not {seen} (max_file_name_bytes)"));
+        let refusal = Refusal::field(field, format_args!("must have {limit} bytes at most, not {seen} (max_file_name_bytes)"));
         return Err(refusal.with("limit", "max_file_name_bytes").with("value", limit).with("seen", seen));
     }
-    let name = text(FIELD, name, Limits::MAX_FILE_NAME_BYTES)?;
+    let name = text(field, name, Limits::MAX_FILE_NAME_BYTES)?;
     if let Some(bad) = name.chars().find(|c| c.is_control() || matches!(c, '/' | '\\')) {
-        return Err(Refusal::field(FIELD, format_args!("must not contain {bad:?}")));
+        return Err(Refusal::field(field, format_args!("must not contain {bad:?}")));
     }
     if name == "." || name == ".." {
-        return Err(Refusal::field(FIELD, format_args!("must not be {name:?}")));
+        return Err(Refusal::field(field, format_args!("must not be {name:?}")));
     }
     Ok(name)
 }
@@ -187,10 +187,11 @@ pub(crate) fn filter(value: v1::ImageFilter) -> Result<ImageFilter, Refusal> {
         },
         created_from: value.created_from.map(|value| time("filter.created_from", value)).transpose()?,
         created_before: value.created_before.map(|value| time("filter.created_before", value)).transpose()?,
+        labels: wire_edits::labels("filter.labels", value.labels)?,
     })
 }
 
-fn time(field: &'static str, value: ProtoTimestamp) -> Result<Timestamp, Refusal> {
+pub(crate) fn time(field: &'static str, value: ProtoTimestamp) -> Result<Timestamp, Refusal> {
     // The bounds of google.protobuf.Timestamp: years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     if SECONDS.contains(&value.seconds) && (0..1_000_000_000).contains(&value.nanos) {
@@ -228,7 +229,7 @@ pub(crate) fn proto_state(state: RenditionState) -> v1::RenditionState {
     }
 }
 
-fn proto_reason(reason: FailureReason) -> v1::FailureReason {
+pub(crate) fn proto_reason(reason: FailureReason) -> v1::FailureReason {
     match reason {
         FailureReason::CorruptInput => v1::FailureReason::CorruptInput,
         FailureReason::UnsupportedInput => v1::FailureReason::UnsupportedInput,
@@ -291,6 +292,8 @@ pub(crate) fn proto_image(image: Image, access: Access) -> v1::Image {
         sha256: image.sha256.to_vec().into(),
         create_time: Some(proto_time(image.created_at)),
         renditions: image.renditions.into_iter().map(proto_rendition).collect(),
+        labels: image.labels,
+        update_time: Some(proto_time(image.updated_at)),
         access: proto_access(access).into(),
     }
 }
@@ -315,6 +318,7 @@ pub(crate) fn proto_rendition(rendition: Rendition) -> v1::Rendition {
             .map(|failure| v1::RenditionFailure { reason: proto_reason(failure.reason).into(), message: failure.message }),
         create_time: Some(proto_time(rendition.created_at)),
         finish_time: rendition.finished_at.map(proto_time),
+        spec: Some(wire_edits::proto_spec(&rendition.spec)),
     }
 }
 
@@ -340,11 +344,11 @@ mod tests {
 
     #[test]
     fn file_names_are_names_and_nothing_else() {
-        assert_eq!(file_name("Cafe\u{301}.png").expect("a name"), "Caf\u{e9}.png");
+        assert_eq!(file_name("name", "Cafe\u{301}.png").expect("a name"), "Caf\u{e9}.png");
         for bad in ["", ".", "..", "../x.png", "a/b", "a\\b", "a\nb", "a\0b", "\u{85}", &"x".repeat(256)] {
-            assert!(file_name(bad).is_err(), "{bad:?}");
+            assert!(file_name("name", bad).is_err(), "{bad:?}");
         }
-        assert!(file_name(&"x".repeat(255)).is_ok());
+        assert!(file_name("name", &"x".repeat(255)).is_ok());
     }
 
     #[test]

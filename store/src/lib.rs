@@ -16,7 +16,9 @@ pub mod jobs;
 mod model;
 pub mod open;
 pub mod orphans;
+mod schemes;
 pub mod sweep;
 
 pub use error::{Kind, StoreError};
 pub use model::*;
+pub use schemes::Schemes;

@@ -127,6 +127,7 @@ mod tests {
             let new = NewImage {
                 owner: self.user,
                 file_name: "a.png".into(),
+                labels: crate::Labels::new(),
                 header: ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 },
                 original: self.blob().await,
                 renditions: Vec::new(),

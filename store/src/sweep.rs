@@ -216,6 +216,7 @@ mod tests {
             let new = NewImage {
                 owner: self.user,
                 file_name: "a.png".into(),
+                labels: crate::Labels::new(),
                 header: ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 },
                 original: sink.publish().await.expect("a blob can be published"),
                 renditions: vec![Format::Jpeg],

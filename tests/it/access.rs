@@ -3,8 +3,8 @@
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use tintype_proto::v1::{
-    DeleteImageRequest, DownloadImageRequest, GetCurrentUserRequest, Image, ImageFormat, ListImagesRequest, RetryRenditionRequest,
-    auth_service_client::AuthServiceClient,
+    CreateRenditionRequest, DeleteImageRequest, DownloadImageRequest, GetCurrentUserRequest, Image, ImageFormat, ListImagesRequest,
+    RenditionSpec, RetryRenditionRequest, UpdateImageRequest, auth_service_client::AuthServiceClient,
 };
 use tintype_tests::{ADMIN_PASSWORD, Client, Refused, Tintype, Upload, pictures, sign_in};
 use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
@@ -120,6 +120,10 @@ async fn probes(client: &Client, image_id: i64, rendition_id: i64) -> Vec<(&'sta
     let mut images = client.images();
     let original = DownloadImageRequest { image_id, format: ImageFormat::Png.into(), ..DownloadImageRequest::default() };
     let converted = DownloadImageRequest { image_id, wait: true, ..DownloadImageRequest::default() };
+    let spec = Some(RenditionSpec { format: ImageFormat::Png.into(), ..RenditionSpec::default() });
+    let wanted = CreateRenditionRequest { image_id, spec };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["labels".to_owned()] });
+    let relabelled = UpdateImageRequest { image: Some(Image { id: image_id, ..Image::default() }), update_mask };
     let rendition = DownloadImageRequest { rendition_id, ..DownloadImageRequest::default() };
     vec![
         ("get", client.image(image_id).await.expect_err("get")),
@@ -127,6 +131,8 @@ async fn probes(client: &Client, image_id: i64, rendition_id: i64) -> Vec<(&'sta
         ("download by format", client.download(converted).await.expect_err("download by format")),
         ("download rendition", client.download(rendition).await.expect_err("download rendition")),
         ("retry", images.retry_rendition(RetryRenditionRequest { rendition_id }).await.expect_err("retry").into()),
+        ("create rendition", images.create_rendition(wanted).await.expect_err("create rendition").into()),
+        ("update", images.update_image(relabelled).await.expect_err("update").into()),
         ("delete", images.delete_image(DeleteImageRequest { id: image_id }).await.expect_err("delete").into()),
     ]
 }

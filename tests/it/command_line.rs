@@ -7,17 +7,17 @@ use tintype_tests::{ADMIN_PASSWORD, Tintype, own_binary, pictures};
 use tokio::process::Command;
 
 /// A person with a home folder of their own, who works in it.
-struct Person {
+pub(crate) struct Person {
     home: TempDir,
     server: String,
 }
 
 impl Person {
-    fn of(tintype: &Tintype) -> Self {
+    pub(crate) fn of(tintype: &Tintype) -> Self {
         Self { home: tempfile::tempdir().expect("a temporary folder can be made"), server: tintype.grpc_url.clone() }
     }
 
-    async fn tintype(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn tintype(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(own_binary("tintype"));
         command.args(arguments).current_dir(&self.home).env_clear();
         command.env("HOME", self.home.path()).env("TINTYPE_SERVER", &self.server).env("TINTYPE_PASSWORD", ADMIN_PASSWORD);
@@ -25,17 +25,17 @@ impl Person {
     }
 
     /// Standard output of a command that succeeds.
-    async fn told(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn told(&self, arguments: &[&str]) -> String {
         let output = self.tintype(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("what people read is UTF-8")
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) {
         fs::write(self.home.path().join(name), bytes).expect("a file can be written");
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.home.path().join(name)).expect("a file can be read")
     }
 }

@@ -2,17 +2,23 @@
 
 mod access;
 mod account_commands;
+mod admin;
 mod command_line;
+mod containment;
 mod conversion;
 mod corpus;
+mod counted;
 mod downloads;
+mod edits;
 mod events;
+mod guessing;
 mod listing;
 mod memory;
 mod outages;
 mod privacy;
 mod quota;
 mod refusals;
+mod requested;
 mod restarts;
 mod s3;
 mod shares;

@@ -8,9 +8,11 @@ use std::{
 use futures_util::future::BoxFuture;
 use prost_types::FieldMask;
 use tintype_proto::v1::{
-    DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, Everyone, GetImageRequest, GetUserRequest, ImageFormat, ListImagesRequest,
-    ListSharesRequest, ListTokensRequest, ListUsersRequest, RetryRenditionRequest, RevokeTokenRequest, ShareImageRequest, ShareParty,
-    ShareRole, UnshareImageRequest, UpdateUserRequest, User, WatchImagesRequest, share_party, user_service_client::UserServiceClient,
+    CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, Everyone, GetImageRequest, GetUserRequest, Image,
+    ImageFormat, ListFailuresRequest, ListImagesRequest, ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec,
+    RetryFailuresRequest, RetryRenditionRequest, RevokeTokenRequest, ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest,
+    UpdateImageRequest, UpdateUserRequest, User, WatchImagesRequest, admin_service_client::AdminServiceClient, share_party,
+    user_service_client::UserServiceClient,
 };
 use tintype_tests::{Client, Tintype, Upload, Watcher, number, pictures};
 use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
@@ -56,8 +58,8 @@ fn users(client: &Client) -> UserServiceClient<InterceptedService<Channel, tinty
     UserServiceClient::with_interceptor(client.channel.clone(), client.bearer())
 }
 
-fn everyone() -> Option<ShareParty> {
-    Some(ShareParty { party: Some(share_party::Party::Everyone(Everyone {})) })
+fn everyone() -> ShareParty {
+    ShareParty { party: Some(share_party::Party::Everyone(Everyone {})) }
 }
 
 /// The first message of a stream.
@@ -66,7 +68,8 @@ async fn first<T>(answer: Result<tonic::Response<tonic::Streaming<T>>, Status>) 
 }
 
 /// Methods that take no name of anything that somebody else has.
-const NAMELESS: [&str; 6] = [
+const NAMELESS: [&str; 7] = [
+    "AdminService/GetStats",
     "AuthService/CreateToken",
     "AuthService/GetCurrentUser",
     "AuthService/ChangePassword",
@@ -102,14 +105,23 @@ fn probes() -> Vec<Probe> {
         probe!("ImageService/RetryRendition", "rendition_id", PermissionDenied, FailedPrecondition, |c, n| {
             c.images().retry_rendition(RetryRenditionRequest { rendition_id: n.rendition }).await
         }),
+        probe!("ImageService/CreateRendition", "image_id", PermissionDenied, Ok, |c, n| {
+            let spec = Some(RenditionSpec { format: ImageFormat::Jpeg.into(), ..RenditionSpec::default() });
+            c.images().create_rendition(CreateRenditionRequest { image_id: n.image, spec }).await
+        }),
+        probe!("ImageService/UpdateImage", "image.id", PermissionDenied, Ok, |c, n| {
+            let image = Some(Image { id: n.image, file_name: "mine.png".to_owned(), ..Image::default() });
+            let update_mask = Some(FieldMask { paths: vec!["file_name".to_owned()] });
+            c.images().update_image(UpdateImageRequest { image, update_mask }).await
+        }),
         probe!("ImageService/DeleteImage", "id", PermissionDenied, PermissionDenied, |c, n| {
             c.images().delete_image(DeleteImageRequest { id: n.image }).await
         }),
         probe!("ImageService/ShareImage", "image_id", PermissionDenied, PermissionDenied, |c, n| {
-            c.images().share_image(ShareImageRequest { image_id: n.image, party: everyone(), role: ShareRole::Viewer.into() }).await
+            c.images().share_image(ShareImageRequest { image_id: n.image, party: Some(everyone()), role: ShareRole::Viewer.into() }).await
         }),
         probe!("ImageService/UnshareImage", "image_id", PermissionDenied, PermissionDenied, |c, n| {
-            c.images().unshare_image(UnshareImageRequest { image_id: n.image, party: everyone() }).await
+            c.images().unshare_image(UnshareImageRequest { image_id: n.image, party: Some(everyone()) }).await
         }),
         probe!("ImageService/ListShares", "image_id", PermissionDenied, PermissionDenied, |c, n| {
             c.images().list_shares(ListSharesRequest { image_id: n.image }).await
@@ -134,6 +146,14 @@ fn probes() -> Vec<Probe> {
         }),
         probe!("AuthService/RevokeToken", "user_id", PermissionDenied, PermissionDenied, |c, n| {
             c.auth().revoke_token(RevokeTokenRequest { token_id: n.token, user_id: n.user }).await
+        }),
+        probe!("AdminService/ListFailures", "page_token", PermissionDenied, PermissionDenied, |c, n| {
+            let request = ListFailuresRequest { page_token: n.page_token.clone(), ..ListFailuresRequest::default() };
+            AdminServiceClient::with_interceptor(c.channel.clone(), c.bearer()).list_failures(request).await
+        }),
+        probe!("AdminService/RetryFailures", "rendition_ids", PermissionDenied, PermissionDenied, |c, n| {
+            let request = RetryFailuresRequest { rendition_ids: vec![n.rendition], ..RetryFailuresRequest::default() };
+            AdminServiceClient::with_interceptor(c.channel.clone(), c.bearer()).retry_failures(request).await
         }),
         probe!("UserService/GetUser", "id", PermissionDenied, PermissionDenied, |c, n| users(c)
             .get_user(GetUserRequest { id: n.user })

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
 use tintype_proto::v1::{
     DeleteImageRequest, DownloadImageRequest, ImageFormat, ListImagesRequest, RenditionState, UploadImagesRequest, UploadImagesResponse,
     upload_images_response::Message as Reply,
@@ -104,6 +106,67 @@ async fn files_of_any_size_come_are_converted_are_served_and_go_without_a_trace(
     swept.expect("it sweeps");
     assert_eq!(bucket.objects().await, ["store-id"]);
     assert_eq!(bucket.open_uploads().await, Vec::<String>::new());
+}
+
+/// The picture of this number, small or in several parts.
+fn picture(number: u32) -> Bytes {
+    match number % 30 {
+        29 => pictures::bmp(2_048, 1_800, number as u8).into(),
+        number if number % 2 == 0 => pictures::png(200, 100 + number, number).into(),
+        number => pictures::jpeg(200, 100 + number, number).into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_many_clients_bring_at_once_is_converted_by_two_workers_and_leaves_nothing() {
+    const CLIENTS: u32 = 5;
+    const FILES_EACH: u32 = 12;
+    let bucket = Bucket::new().await;
+    let tintype = cluster_on(&bucket, 2).await;
+    let client = tintype.client().await;
+    let uploads = (0..CLIENTS).map(|lane| {
+        let client = client.clone();
+        async move {
+            let numbers = lane * FILES_EACH..(lane + 1) * FILES_EACH;
+            let files = numbers.clone().map(|number| Upload::new(&number.to_string(), picture(number))).collect();
+            let outcomes = client.upload_each(files).await.expect("the stream ends well");
+            numbers.zip(outcomes).map(|(number, outcome)| (number, outcome.expect("an image").id)).collect::<Vec<_>>()
+        }
+    });
+    let images = join_all(uploads).await.concat();
+    let listed = client.images().list_images(ListImagesRequest::default()).await.expect("a list").into_inner().images;
+    assert_eq!(listed.len(), images.len());
+
+    let (mut blobs, mut size_bytes) = (1, 0);
+    for (number, id) in &images {
+        let image = client.settled(*id).await;
+        let original = client.original(&image).await.expect("the original");
+        assert!(original.bytes == picture(*number), "the original of image {id}");
+        assert!(!image.renditions.is_empty());
+        for rendition in &image.renditions {
+            assert_eq!(rendition.state(), RenditionState::Ready, "{rendition:?}");
+            let request = DownloadImageRequest { rendition_id: rendition.id, ..DownloadImageRequest::default() };
+            let converted = client.download(request).await.expect("it is ready");
+            assert!(converted.info.sha256 == Sha256::digest(&converted.bytes).as_slice(), "rendition {}", rendition.id);
+            let decoded = image::load_from_memory(&converted.bytes).expect("it is a picture");
+            assert_eq!((decoded.width() as i32, decoded.height() as i32), (image.width, image.height));
+            size_bytes += rendition.size_bytes;
+        }
+        blobs += 1 + image.renditions.len();
+        size_bytes += image.size_bytes;
+    }
+    assert_eq!(bucket.objects().await.len(), blobs, "originals, renditions and the name of the store");
+    assert_eq!(client.current_user().await.expect("a user").used_bytes, size_bytes);
+
+    let deletions = images.iter().map(|(_, id)| {
+        let mut images = client.images();
+        async move { images.delete_image(DeleteImageRequest { id: *id }).await.expect("mine to delete") }
+    });
+    join_all(deletions).await;
+    sweep(&tintype.stores(&bucket).await, &SweepConfig::default(), Timestamp::now()).await.expect("it sweeps");
+    let left = (bucket.objects().await, bucket.open_uploads().await, client.current_user().await.expect("a user").used_bytes);
+    println!("{} images, {} objects, {size_bytes} bytes; after the deletions: {left:?}", images.len(), blobs - 1);
+    assert_eq!(left, (vec!["store-id".to_owned()], vec![], 0));
 }
 
 #[tokio::test]

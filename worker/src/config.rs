@@ -1,6 +1,6 @@
 use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
-use clap::Parser;
+use clap::{Args, Parser, ValueEnum};
 use tintype_process::LogFormat;
 use tintype_store::{
     ConversionLimits,
@@ -18,16 +18,55 @@ pub struct WorkerConfig {
     pub heartbeat: Duration,
     /// What a conversion may take.
     pub limits: ConversionLimits,
+    /// How conversions are contained.
+    pub sandbox: Sandbox,
+    /// Memory for all conversions together, in bytes. `None`: that of one for each slot, but at most half of what this process can have.
+    pub budget_bytes: Option<u64>,
+}
+
+/// What happens where conversions cannot be kept in processes of their own, without files and network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sandbox {
+    /// Warn and do what can be done.
+    Auto,
+    /// Refuse to start.
+    Require,
+    /// Convert inside this process, whatever the system could do.
+    Off,
+}
+
+/// How conversions are contained, the same for workers and for servers with workers inside.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Conversions")]
+pub struct ConverterArgs {
+    /// Whether conversions must be contained: in processes without files and network, with limits. Default: `require` for
+    /// tintype-worker, `auto` for the workers inside a server.
+    #[arg(long, env = "TINTYPE_SANDBOX", value_name = "MODE", value_enum)]
+    sandbox: Option<Sandbox>,
+
+    /// Memory in bytes that all conversions may take together; those that find none wait. Default: `--conversion-bytes` for each
+    /// conversion at once, at most half of the memory of the machine or the container.
+    #[arg(long, env = "TINTYPE_CONVERSION_BUDGET_BYTES", value_name = "N")]
+    conversion_budget_bytes: Option<u64>,
+}
+
+impl ConverterArgs {
+    /// The settings applied to `config`, whose `sandbox` is the default.
+    pub fn applied_to(&self, config: WorkerConfig) -> WorkerConfig {
+        WorkerConfig { sandbox: self.sandbox.unwrap_or(config.sandbox), budget_bytes: self.conversion_budget_bytes, ..config }
+    }
 }
 
 impl Default for WorkerConfig {
-    /// A slot for each core.
+    /// A slot for each core, contained as far as the system can.
     fn default() -> Self {
         Self {
             slots: available_parallelism().map_or(1, NonZeroUsize::get),
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),
             limits: ConversionLimits::default(),
+            sandbox: Sandbox::Auto,
+            budget_bytes: None,
         }
     }
 }
@@ -57,6 +96,10 @@ pub struct Settings {
     #[arg(long, env = "TINTYPE_LOG_FORMAT", default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
 
+    /// How conversions are contained.
+    #[command(flatten)]
+    pub converters: ConverterArgs,
+
     /// What a conversion may take.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -66,6 +109,7 @@ impl Settings {
     /// The settings of the worker itself.
     pub fn worker(&self) -> WorkerConfig {
         let defaults = WorkerConfig::default();
-        WorkerConfig { slots: self.slots.map_or(defaults.slots, NonZeroUsize::get), limits: self.limits.limits(), ..defaults }
+        let slots = self.slots.map_or(defaults.slots, NonZeroUsize::get);
+        self.converters.applied_to(WorkerConfig { slots, limits: self.limits.limits(), sandbox: Sandbox::Require, ..defaults })
     }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn beat(place: &Workplace) {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             input_formats: INPUT_FORMATS.to_vec(),
             output_formats: OUTPUT_FORMATS.to_vec(),
-            sandbox: "none".to_owned(),
+            sandbox: place.converters.sandbox(),
             slots: place.config.slots as u32,
             started_at,
             seen_at: Timestamp::now(),

@@ -1,12 +1,9 @@
 //! One hint, from the claim to the answer.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use tintype_process::Shutdown;
-use tintype_store::{
-    BlobKey, Claim, Commit, ConversionLimits, Failure, FailureReason, ImageHeader, Job, Kind, Spec, StoreError, Timestamp, jobs::Delivery,
-    open::Stores,
-};
+use tintype_store::{BlobKey, Claim, Commit, Failure, FailureReason, Job, Kind, StoreError, Timestamp, jobs::Delivery, open::Stores};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, MissedTickBehavior, interval_at},
@@ -14,14 +11,11 @@ use tokio::{
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::{
-    WorkerConfig,
+    Converters, WorkerConfig,
     backoff::{Failures, delay_after},
-    convert::{ConvertError, Converted},
+    convert::ConvertError,
     making::Made,
 };
-
-/// What converts: [`convert`](crate::convert::convert), or something that behaves like it.
-pub(crate) type Engine = Arc<dyn Fn(&[u8], &ImageHeader, &Spec, &ConversionLimits) -> Result<Converted, ConvertError> + Send + Sync>;
 
 /// Attempts after a failure that may have come from outside the image: memory or time that others took.
 const ATTEMPTS_AFTER_A_CRASH: u32 = 2;
@@ -31,14 +25,14 @@ pub(crate) struct Workplace {
     pub(crate) worker_id: String,
     pub(crate) stores: Stores,
     pub(crate) config: WorkerConfig,
-    pub(crate) engine: Engine,
+    pub(crate) converters: Converters,
     pub(crate) shutdown: Shutdown,
     pub(crate) outages: Failures,
 }
 
 /// Why there is no result.
 pub(crate) enum JobError {
-    /// It has nothing to do with the image, so the attempt does not count: a store is away.
+    /// It has nothing to do with the image, so the attempt does not count: a store is away, or this machine is at its limits.
     GiveBack(StoreError),
     /// The worker stops at once.
     Stopping,
@@ -57,6 +51,13 @@ impl JobError {
 impl From<ConvertError> for JobError {
     fn from(error: ConvertError) -> Self {
         Self::failed(error.reason, error.message)
+    }
+}
+
+impl From<io::Error> for JobError {
+    /// What this machine could not give.
+    fn from(error: io::Error) -> Self {
+        Self::GiveBack(StoreError::caused_by(Kind::Unavailable, "this machine has no room for a conversion", error))
     }
 }
 
@@ -113,7 +114,7 @@ impl Workplace {
     async fn perform(&self, job: &Job, delivery: &dyn Delivery, slot: OwnedSemaphorePermit) -> Answer {
         let begun = Instant::now();
         let made = tokio::select! {
-            made = self.make(job, Arc::new(slot)) => made,
+            made = self.make(job, slot) => made,
             () = self.until_lease_is_lost(job, delivery) => Err(JobError::LeaseLost),
             () = self.shutdown.stopping_at_once() => Err(JobError::Stopping),
         };

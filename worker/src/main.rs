@@ -6,9 +6,12 @@ use anyhow::Context;
 use clap::Parser;
 use tintype_process::{Shutdown, bound_heaps, init_logs};
 use tintype_store::open::{Opener, Stores};
-use tintype_worker::{Settings, run};
+use tintype_worker::{Converters, Settings, run, serve_as_converter};
 
 fn main() -> ExitCode {
+    if let Some(code) = serve_as_converter() {
+        return code;
+    }
     match work(&Settings::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -26,15 +29,17 @@ fn work(settings: &Settings) -> anyhow::Result<()> {
     let worked = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;
+        let worker = settings.worker();
+        let converters = Converters::start(&worker).await?;
         let stores = tokio::select! {
             opened = Stores::open(&config, Opener::Worker) => opened.context("cannot open the stores")?,
             () = shutdown.draining() => return Ok(()),
         };
-        shutdown.spawn(run(stores, settings.worker(), shutdown.clone()));
+        shutdown.spawn(run(stores, worker, converters, shutdown.clone()));
         shutdown.drained(Duration::from_secs(settings.grace_secs)).await;
         Ok(())
     });
-    // A conversion that does not end must not keep the process.
+    // With `--sandbox off` a conversion that does not end is on a thread that nobody can end.
     runtime.shutdown_background();
     worked
 }

@@ -1,6 +1,6 @@
 //! From the stored original to the bytes of the rendition, all but visible.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -11,8 +11,11 @@ use tintype_store::{
 use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 use tracing::warn;
 
+#[cfg(target_os = "linux")]
+use crate::pool::{NoResult, SharedMemory};
 use crate::{
     convert::{ConvertError, Converted},
+    converters::{Engine, How},
     job::{JobError, Workplace},
 };
 
@@ -23,41 +26,62 @@ pub(crate) struct Made {
     pub(crate) picture: Picture,
 }
 
+/// What a conversion holds until it has ended: a slot, and its part of the memory.
+struct Held {
+    _slot: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
+}
+
 impl Workplace {
-    /// Reads, converts, writes. May be dropped at any time and leaves nothing behind then, but for a conversion that runs to its end.
-    pub(crate) async fn make(&self, job: &Job, slot: Arc<OwnedSemaphorePermit>) -> Result<Made, JobError> {
-        let input = self.read_original(job).await?;
-        let Converted { bytes, picture } = self.convert(job, input, slot).await?;
+    /// Reads, converts, writes. May be dropped at any time and leaves nothing behind then, but for a conversion inside this process, which
+    /// runs to its end.
+    pub(crate) async fn make(&self, job: &Job, slot: OwnedSemaphorePermit) -> Result<Made, JobError> {
+        self.config.limits.image.check_size(job.original.digest.size_bytes).map_err(ConvertError::from)?;
+        let held = Held { _slot: slot, _room: self.converters.room_for(job, &self.config.limits).await? };
+        let (bytes, picture) = match &self.converters.how {
+            How::Inside(engine) => self.convert_inside(engine, job, held).await?,
+            #[cfg(target_os = "linux")]
+            How::Pool(pool) => {
+                let original = self.read_original(job, SharedMemory::create()?).await?.seal()?;
+                let made = pool.convert(&original, job.header, job.spec).await;
+                drop(held);
+                made.map_err(|error| match error {
+                    NoResult::Failed(failure) => JobError::Failed(failure),
+                    NoResult::Machine(error) => error.into(),
+                })?
+            }
+        };
         let key = BlobKey::rendition(job.owner, job.spec.format);
         let mut sink = BlobSink::create(&*self.stores.blobs, key.clone()).await?;
-        sink.write(Bytes::from(bytes)).await?;
+        sink.write(bytes).await?;
         sink.persist().await?;
         Ok(Made { key, sink, picture })
     }
 
-    async fn read_original(&self, job: &Job) -> Result<Vec<u8>, JobError> {
-        let size_bytes = job.original.digest.size_bytes;
-        self.config.limits.image.check_size(size_bytes).map_err(ConvertError::from)?;
-        let mut blocks = read_checked(&*self.stores.blobs, &job.original, 0..size_bytes).await?;
-        let mut input = Vec::with_capacity(size_bytes as usize);
+    async fn read_original<W: Write>(&self, job: &Job, mut memory: W) -> Result<W, JobError> {
+        let mut blocks = read_checked(&*self.stores.blobs, &job.original, 0..job.original.digest.size_bytes).await?;
         while let Some(block) = blocks.try_next().await? {
-            input.extend_from_slice(&block);
+            memory.write_all(&block)?;
         }
-        Ok(input)
+        Ok(memory)
     }
 
-    /// Runs the engine on a thread of its own. A thread cannot be ended from outside: after a timeout it goes on and keeps its slot until
-    /// it ends, so that there are never more conversions in memory than slots.
-    async fn convert(&self, job: &Job, input: Vec<u8>, slot: Arc<OwnedSemaphorePermit>) -> Result<Converted, JobError> {
-        let (engine, limits) = (Arc::clone(&self.engine), self.config.limits.clone());
+    /// Runs the engine on a thread of its own. A thread cannot be ended from outside: after a timeout it goes on and keeps what it holds
+    /// until it ends, so that there are never more conversions in memory than slots.
+    async fn convert_inside(&self, engine: &Engine, job: &Job, held: Held) -> Result<(Bytes, Picture), JobError> {
+        let input = self.read_original(job, Vec::with_capacity(job.original.digest.size_bytes as usize)).await?;
+        let (engine, limits) = (Arc::clone(engine), self.config.limits.clone());
         let (header, spec) = (job.header, job.spec);
         let limit = limits.timeout;
         let conversion = spawn_blocking(move || {
-            let _occupied = slot;
+            let _held = held;
             engine(&input, &header, &spec, &limits)
         });
         match timeout(limit, conversion).await {
-            Ok(Ok(converted)) => Ok(converted?),
+            Ok(Ok(converted)) => {
+                let Converted { bytes, picture } = converted?;
+                Ok((bytes.into(), picture))
+            }
             Ok(Err(ended)) => {
                 let cause = ended.try_into_panic().map_or_else(|ended| ended.to_string(), |panic| panic_message(&*panic));
                 warn!("the converter crashed: {cause}");

@@ -7,11 +7,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    WorkerConfig,
+    Converters, WorkerConfig,
     backoff::{Failures, delay_after},
-    convert::convert,
     heartbeat,
-    job::{Engine, Workplace},
+    job::Workplace,
 };
 
 /// The longest wait between two questions to a queue that does not answer.
@@ -21,12 +20,8 @@ const MAX_QUEUE_DELAY: Duration = Duration::from_secs(10);
 /// nothing new, finishes what it has begun and returns; when stopping at once, it gives back what it has begun.
 ///
 /// No error ends it: what a store cannot do now is tried later.
-pub async fn run(stores: Stores, config: WorkerConfig, shutdown: Shutdown) {
-    run_with(Arc::new(convert), stores, config, shutdown).await;
-}
-
-pub(crate) async fn run_with(engine: Engine, stores: Stores, config: WorkerConfig, shutdown: Shutdown) {
-    let place = Arc::new(Workplace { worker_id: random_hex(), stores, config, engine, shutdown, outages: Failures::default() });
+pub async fn run(stores: Stores, config: WorkerConfig, converters: Converters, shutdown: Shutdown) {
+    let place = Arc::new(Workplace { worker_id: random_hex(), stores, config, converters, shutdown, outages: Failures::default() });
     info!(worker.id = %place.worker_id, slots = place.config.slots, "worker {} works", place.worker_id);
     tokio::select! {
         () = take_hints(&place) => {}

@@ -23,13 +23,7 @@ use tintype_store::{
 };
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::{
-    WorkerConfig,
-    backoff::Failures,
-    convert::convert,
-    job::{Engine, Workplace},
-    run::run_with,
-};
+use crate::{Converters, WorkerConfig, backoff::Failures, convert::convert, converters::Engine, job::Workplace, run::run};
 
 #[tokio::test]
 async fn a_hint_becomes_a_ready_rendition_whose_bytes_can_be_read() {
@@ -163,7 +157,7 @@ async fn draining_finishes_what_has_begun() {
     let image = service.upload(&picture()).await;
     let (mut gate, engine) = Gate::new();
     let shutdown = Shutdown::new();
-    let worker = tokio::spawn(run_with(engine, service.stores.clone(), service.config.clone(), shutdown.clone()));
+    let worker = tokio::spawn(service.run(engine, &shutdown));
     service.tell(&image).await;
     gate.entered().await;
     shutdown.drain();
@@ -178,7 +172,7 @@ async fn stopping_at_once_gives_back_what_has_begun_uncounted() {
     let image = service.upload(&picture()).await;
     let (mut gate, engine) = Gate::new();
     let shutdown = Shutdown::new();
-    shutdown.spawn(run_with(engine, service.stores.clone(), service.config.clone(), shutdown.clone()));
+    shutdown.spawn(service.run(engine, &shutdown));
     service.tell(&image).await;
     gate.entered().await;
     shutdown.drain();
@@ -194,7 +188,7 @@ async fn a_worker_says_that_it_is_there_and_what_it_can_do() {
     let image = service.upload(&picture()).await;
     let (mut gate, engine) = Gate::new();
     let shutdown = Shutdown::new();
-    let worker = tokio::spawn(run_with(engine, service.stores.clone(), service.config.clone(), shutdown.clone()));
+    let worker = tokio::spawn(service.run(engine, &shutdown));
     service.tell(&image).await;
     gate.entered().await;
     gate.open();
@@ -237,7 +231,8 @@ impl Service {
         sink.write(Bytes::copy_from_slice(bytes)).await.expect("blobs can be written");
         let original = sink.publish().await.expect("blobs can be written");
         let header = read_header(bytes).expect("the header is good");
-        let new = NewImage { owner, file_name: "test.png".to_owned(), header, original, renditions: vec![Format::Jpeg], request_id: None };
+        let (file_name, labels) = ("test.png".to_owned(), tintype_store::Labels::new());
+        let new = NewImage { owner, file_name, labels, header, original, renditions: vec![Format::Jpeg], request_id: None };
         match self.stores.catalog.create_image(new, Timestamp::now()).await.expect("the catalog answers") {
             Created::New(image) => image,
             other => panic!("not created: {other:?}"),
@@ -258,11 +253,17 @@ impl Service {
             worker_id: "test".to_owned(),
             stores: self.stores.clone(),
             config: self.config.clone(),
-            engine,
+            converters: Converters::inside(engine, &self.config),
             shutdown: Shutdown::new(),
             outages: Failures::default(),
         };
         place.follow(delivery, slot).await;
+    }
+
+    /// The loop itself.
+    fn run(&self, engine: Engine, shutdown: &Shutdown) -> impl Future<Output = ()> + Send + 'static {
+        let converters = Converters::inside(engine, &self.config);
+        run(self.stores.clone(), self.config.clone(), converters, shutdown.clone())
     }
 
     /// Uses up one attempt.

@@ -71,7 +71,12 @@ async fn target(client: &Client, get: &Get) -> anyhow::Result<Target> {
 }
 
 async fn begin(client: &Client, get: &Get, format: Format) -> anyhow::Result<Download> {
-    let request = client.download(get.id).format(format);
+    let request = if get.spec.is_empty() {
+        client.download(get.id).format(format).or_create()
+    } else {
+        let rendition = get.spec.apply(client.create_rendition(get.id, format)).send().await?;
+        client.download_rendition(rendition.id).wait()
+    };
     Ok(if get.wait { request.wait() } else { request }.send().await?)
 }
 

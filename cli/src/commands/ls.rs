@@ -18,6 +18,9 @@ pub(super) async fn run(common: &Common, ls: Ls) -> anyhow::Result<()> {
     if let Some(text) = ls.name {
         list = list.file_name_contains(text);
     }
+    for (key, value) in ls.label {
+        list = list.label(key, value);
+    }
     if let Some(limit) = ls.limit.and_then(|limit| u32::try_from(limit).ok()).filter(|limit| (1..100).contains(limit)) {
         list = list.page_size(limit);
     }

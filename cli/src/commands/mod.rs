@@ -1,15 +1,19 @@
 //! One file for each command.
 
 mod completions;
+mod edit;
+mod failures;
 mod get;
 mod login;
 mod logout;
 mod ls;
 mod passwd;
+mod render;
 mod retry;
 mod rm;
 mod share;
 mod show;
+mod stats;
 mod token;
 mod upload;
 mod users;
@@ -41,6 +45,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Ls(ls) => ls::run(&common, ls).await?,
         Command::Show(show) => show::run(&common, &show).await?,
         Command::Get(get) => get::run(&common, get).await?,
+        Command::Render(render) => render::run(&common, render).await?,
+        Command::Edit(edit) => edit::run(&common, edit).await?,
         Command::Rm(rm) => return rm::run(&common, rm).await,
         Command::Share(share) => share::share(&common, share).await?,
         Command::Unshare(unshare) => share::unshare(&common, unshare).await?,
@@ -51,6 +57,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Token(token) => return token::run(&common, token).await,
         Command::Admin(admin) => match admin.command {
             AdminCommand::Users(command) => return users::run(&common, command).await,
+            AdminCommand::Stats => stats::run(&common).await?,
+            AdminCommand::Failures(list) => failures::list(&common, list).await?,
+            AdminCommand::Retry(retry) => return failures::retry(&common, retry).await,
         },
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use super::Tally;
 use crate::{
     args::{Common, Retry},
-    output::rendition_json,
+    output::{rendition_json, rendition_line},
 };
 
 pub(super) async fn run(common: &Common, retry: Retry) -> anyhow::Result<ExitCode> {
@@ -11,10 +11,7 @@ pub(super) async fn run(common: &Common, retry: Retry) -> anyhow::Result<ExitCod
     let mut tally = Tally::default();
     for id in retry.rendition_ids {
         let printed = match client.retry_rendition(id).await {
-            Ok(rendition) => {
-                let text = || format!("{}\t{}\t{}", rendition.id, rendition.file_name, rendition.state);
-                common.output.line(text, || rendition_json(&rendition))
-            }
+            Ok(rendition) => common.output.line(|| rendition_line(&rendition), || rendition_json(&rendition)),
             Err(error) => Err(error.into()),
         };
         tally.count(printed)?;

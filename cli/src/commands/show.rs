@@ -5,7 +5,7 @@ use tintype_client::{Image, Rendition, RenditionState};
 
 use crate::{
     args::{Common, Show},
-    output::{image_json, utc},
+    output::{image_json, labels_text, rendition_line, utc},
 };
 
 pub(super) async fn run(common: &Common, show: &Show) -> anyhow::Result<()> {
@@ -15,7 +15,7 @@ pub(super) async fn run(common: &Common, show: &Show) -> anyhow::Result<()> {
 
 fn text(image: &Image) -> String {
     let mut text = format!(
-        "image\t{}\nfile name\t{}\nstate\t{}\nformat\t{}\nbytes\t{}\npixels\t{}x{}\nframes\t{}\nsha256\t{}\ncreated\t{}\nowner\t{}\naccess\t{}",
+        "image\t{}\nfile name\t{}\nstate\t{}\nformat\t{}\nbytes\t{}\npixels\t{}x{}\nframes\t{}\nsha256\t{}\ncreated\t{}\nowner\t{}\naccess\t{}{}",
         image.id,
         image.file_name,
         image.state(),
@@ -28,6 +28,7 @@ fn text(image: &Image) -> String {
         utc(image.created_at),
         image.owner_id,
         image.access,
+        labels_text(image, "\nlabel\t"),
     );
     for rendition in &image.renditions {
         text.push_str(&rendition_text(rendition));
@@ -36,7 +37,7 @@ fn text(image: &Image) -> String {
 }
 
 fn rendition_text(rendition: &Rendition) -> String {
-    let mut text = format!("\nrendition\t{}\t{}\t{}", rendition.id, rendition.file_name, rendition.state);
+    let mut text = format!("\nrendition\t{}", rendition_line(rendition));
     if rendition.state == RenditionState::Ready {
         let still = if rendition.first_frame_only { "\tfirst frame only" } else { "" };
         let _ = write!(text, "\t{}x{}\t{}{still}", rendition.width, rendition.height, rendition.size_bytes);

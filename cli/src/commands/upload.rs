@@ -22,7 +22,10 @@ pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitC
     let bar = Bar::of_files(&paths);
 
     let (sender, reporting) = (client.clone(), bar.clone());
-    let uploads = paths.clone().into_iter().map(move |path| sender.upload(path).progress(reporting.reporter()));
+    let uploads = paths.clone().into_iter().map(move |path| {
+        let file = sender.upload(path).progress(reporting.reporter());
+        upload.label.iter().fold(file, |file, (key, value)| file.label(key, value))
+    });
     let settled = |uploaded| settle(&client, uploaded, upload.wait);
     let mut outcomes = client.upload_many(uploads).map(settled).buffered(WAITS);
 

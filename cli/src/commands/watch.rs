@@ -97,6 +97,7 @@ fn what(event: &Event) -> &str {
             let rendition = image.renditions.iter().find(|rendition| rendition.id == *rendition_id);
             rendition.map_or("rendition", |rendition| &rendition.file_name)
         }
+        Event::Updated { .. } => "updated",
         Event::Deleted { .. } => "deleted",
         Event::CaughtUp => "caught_up",
         _ => "other",
@@ -116,6 +117,7 @@ fn event_json(event: &Event, resume_token: &str) -> Value {
         Event::Existing(image) => ("existing", None, Some(image.id)),
         Event::Created { image, at } => ("created", Some(at), Some(image.id)),
         Event::RenditionChanged { image, at, .. } => ("rendition_changed", Some(at), Some(image.id)),
+        Event::Updated { image, at } => ("updated", Some(at), Some(image.id)),
         Event::Deleted { image_id, at } => ("deleted", Some(at), Some(*image_id)),
         Event::CaughtUp => ("caught_up", None, None),
         _ => ("other", None, None),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use tintype_client::{Client, Error, ErrorReason, Format, RenditionState, Role, Scope, Secret, TokenProvider, async_trait};
+use tintype_client::{Client, Effort, Error, ErrorReason, Fit, Format, RenditionState, Role, Scope, Secret, TokenProvider, async_trait};
 use tonic::Status;
 
 use crate::fake::{Behaviour, Fake, away, pattern, reason_of, signed_in, stored, token};
@@ -28,6 +28,27 @@ async fn a_token_from_sign_in_opens_the_other_calls() {
     assert_eq!(signed_in.user.user_name, "ada");
     assert!(!format!("{signed_in:?}").contains("tt_"));
     assert_eq!(client.with_token(signed_in.secret).current_user().await.unwrap().role, Role::Admin);
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_rendition_is_asked_for_and_nothing_else() {
+    let (_fake, client) = Fake::with_client(holding(1)).await;
+    let plain = client.create_rendition(1, Format::Gif).send().await.unwrap();
+    assert!(plain.spec.is_plain());
+    let request = client.create_rendition(1, Format::Jpeg).quality(7).width(8).height(9).fit(Fit::Cover).enlarge();
+    let all = request.background("#010203").effort(Effort::Small).keep_metadata().send().await.unwrap().spec;
+    let text = "jpeg quality=7 width=8 height=9 fit=cover enlarge background=#010203 effort=small metadata";
+    assert_eq!(all.to_string(), text);
+    assert!(client.create_rendition(1, Format::WebP).lossless().send().await.unwrap().spec.lossless);
+}
+
+#[tokio::test]
+async fn a_change_of_an_image_names_what_it_changes() {
+    let (_fake, client) = Fake::with_client(holding(1)).await;
+    let change = client.update_image(1).label("gone", "x").remove_label("gone").label("kept", "y").file_name("z").clear_labels();
+    let changed = change.send().await.unwrap();
+    assert_eq!(changed.file_name, "labels.gone labels.kept file_name labels");
+    assert_eq!(changed.labels.into_iter().collect::<Vec<_>>(), [("kept".to_owned(), "y".to_owned())]);
 }
 
 #[tokio::test]

@@ -365,6 +365,26 @@ impl v1::image_service_server::ImageService for Fake {
         Ok(Response::new(v1::ListImagesResponse { images, next_page_token }))
     }
 
+    async fn create_rendition(
+        &self,
+        request: Request<v1::CreateRenditionRequest>,
+    ) -> Result<Response<v1::CreateRenditionResponse>, Status> {
+        self.single(&request, |_| Ok(()))?;
+        let v1::CreateRenditionRequest { image_id, spec } = request.into_inner();
+        let rendition = v1::Rendition { id: 70, image_id, spec, ..Default::default() };
+        Ok(Response::new(v1::CreateRenditionResponse { rendition: Some(rendition) }))
+    }
+
+    async fn update_image(&self, request: Request<v1::UpdateImageRequest>) -> Result<Response<v1::UpdateImageResponse>, Status> {
+        self.single(&request, |_| Ok(()))?;
+        let v1::UpdateImageRequest { image, update_mask } = request.into_inner();
+        let mut changed = self.image(image.clone().unwrap_or_default().id)?;
+        // What was asked for shows in what comes back.
+        changed.labels = image.unwrap_or_default().labels;
+        changed.file_name = update_mask.unwrap_or_default().paths.join(" ");
+        Ok(Response::new(v1::UpdateImageResponse { image: Some(changed) }))
+    }
+
     async fn retry_rendition(&self, request: Request<v1::RetryRenditionRequest>) -> Result<Response<v1::RetryRenditionResponse>, Status> {
         self.single(&request, |_| Ok(()))?;
         let state = v1::RenditionState::Pending.into();

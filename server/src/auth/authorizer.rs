@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tintype_store::{Access, ImageId, Rendition, RenditionId, SeenImage, catalog::Catalog};
+use tintype_store::{Access, ImageId, Rendition, RenditionId, Scope, SeenImage, catalog::Catalog};
 
 use super::Caller;
 use crate::status::Refusal;
@@ -45,6 +45,12 @@ impl Authorizer {
         });
         let (seen, rendition) = found.ok_or_else(|| Refusal::rendition_not_found(id))?;
         Ok((permitted(seen, needed)?, rendition))
+    }
+
+    /// The catalog itself, with what is everybody's, if the caller is an administrator with a token for that.
+    pub(crate) fn everything(&self, caller: &Caller) -> Result<&dyn Catalog, Refusal> {
+        caller.needs(Scope::Admin)?;
+        Ok(&*self.catalog)
     }
 }
 

@@ -15,7 +15,10 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 21] = [
+const METHODS: [(&str, Need); 26] = [
+    ("AdminService/GetStats", Need::Scope(Scope::Admin)),
+    ("AdminService/ListFailures", Need::Scope(Scope::Admin)),
+    ("AdminService/RetryFailures", Need::Scope(Scope::Admin)),
     ("AuthService/CreateToken", Need::Nothing),
     ("AuthService/ListTokens", Need::Scope(Scope::Read)),
     ("AuthService/RevokeToken", Need::Scope(Scope::Write)),
@@ -25,7 +28,9 @@ const METHODS: [(&str, Need); 21] = [
     ("ImageService/DownloadImage", Need::Scope(Scope::Read)),
     ("ImageService/GetImage", Need::Scope(Scope::Read)),
     ("ImageService/ListImages", Need::Scope(Scope::Read)),
+    ("ImageService/CreateRendition", Need::Scope(Scope::Write)),
     ("ImageService/RetryRendition", Need::Scope(Scope::Write)),
+    ("ImageService/UpdateImage", Need::Scope(Scope::Write)),
     ("ImageService/DeleteImage", Need::Scope(Scope::Write)),
     ("ImageService/ShareImage", Need::Scope(Scope::Write)),
     ("ImageService/UnshareImage", Need::Scope(Scope::Write)),

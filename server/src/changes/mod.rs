@@ -1,11 +1,13 @@
 //! What changes, told to everyone in this process who waits for it: one reader of the change log, however many listen.
 
 mod pace;
+mod parts;
 mod recent;
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use tintype_process::Shutdown;
@@ -19,8 +21,15 @@ use tokio::{
     time::sleep,
 };
 
-pub(crate) use self::recent::{Event, Found, Subscription};
-use self::{pace::Pace, recent::Recent};
+use self::{
+    pace::Pace,
+    parts::{Page, Parts},
+    recent::Recent,
+};
+pub(crate) use self::{
+    parts::Part,
+    recent::{Event, Found, Subscription},
+};
 use crate::{status::Chain, wire};
 
 const PAGE: u32 = 500;
@@ -35,6 +44,7 @@ pub(crate) struct Changes {
     catalog: Arc<dyn Catalog>,
     sender: broadcast::Sender<Change>,
     recent: Arc<Recent>,
+    parts: Arc<Parts>,
     listened: Arc<Notify>,
     readers: Arc<Semaphore>,
 }
@@ -49,6 +59,7 @@ impl Changes {
             catalog,
             sender: broadcast::channel(BACKLOG).0,
             recent: Arc::new(Recent::new(position)),
+            parts: Arc::default(),
             listened: Arc::default(),
             readers: Arc::new(Semaphore::new(READERS)),
         };
@@ -92,12 +103,22 @@ impl Changes {
         self.recent.is_current()
     }
 
-    /// Up to `limit` of this owner's changes after `position` from the catalog, with the images as they are now; `None` when some were pruned.
-    pub(crate) async fn read_again(&self, owner: UserId, position: i64, limit: u32) -> Result<Option<Vec<Arc<Event>>>, StoreError> {
+    /// Up to `limit` of this owner's changes after `position` from the catalog, with the images as they were when the first of those who come
+    /// for them read them, a moment ago at most; `None` when some were pruned. Gets ahead as long as the log is ahead of `position`.
+    pub(crate) async fn read_again(&self, owner: UserId, position: i64, limit: usize) -> Result<Option<Part>, StoreError> {
+        self.parts.after(owner, position, limit, self.page_of(owner, position)).await
+    }
+
+    async fn page_of(&self, owner: UserId, position: i64) -> Result<Option<Page>, StoreError> {
         let _turn = self.turn().await;
-        let Some(page) = self.catalog.changes_of(owner, position, limit).await? else { return Ok(None) };
+        // Before it is read: the catalog knows all changes through here, and maybe more.
+        let (known, read_at) = (self.position(), Instant::now());
+        let Some(page) = self.catalog.changes_of(owner, position, parts::PAGE).await? else { return Ok(None) };
         let images = self.images_of(page.iter()).await?;
-        Ok(Some(page.into_iter().map(|change| Event::new(change, &images)).collect()))
+        let last = page.last().map_or(position, |change| change.position);
+        let through = if page.len() < parts::PAGE as usize { last.max(known) } else { last };
+        let events = page.into_iter().map(|change| Event::new(change, &images)).collect();
+        Ok(Some(Page { owner, after: position, through, events, read_at }))
     }
 
     /// A turn at reading much from the catalog. Whoever holds it does nothing else meanwhile.
@@ -108,6 +129,7 @@ impl Changes {
     async fn run(&self, mut nudges: Box<dyn NudgeListener>, mut position: i64) {
         let mut pace = Pace::default();
         loop {
+            self.parts.forget(Instant::now());
             match self.read(&mut position).await {
                 Ok(read) => {
                     self.recent.set_current(true);

@@ -58,8 +58,8 @@ pub(crate) enum Found {
     Events(Vec<Arc<Event>>),
     /// There is none through this position.
     NoneThrough(i64),
-    /// It is not known here; the catalog knows it at least through this position.
-    Unknown(i64),
+    /// It is not known here, but to the catalog.
+    Unknown,
 }
 
 /// Keeps an owner's changes at hand.
@@ -139,7 +139,7 @@ impl Recent {
         let state = self.read();
         let known = |owner| state.owners.get(owner).is_some_and(|owner: &Owner| position >= owner.since.max(state.dropped));
         if !owners.iter().all(known) {
-            return Found::Unknown(state.position);
+            return Found::Unknown;
         }
         let begin = state.events.partition_point(|event| event.change.position <= position);
         let found: Vec<_> =
@@ -202,8 +202,8 @@ mod tests {
         assert_eq!(positions(recent.after(&[ADA], 15, 9)), [17], "a copy is for its viewer alone");
         assert_eq!(positions(recent.after(&[BOB], 15, 9)), [16]);
         assert_eq!(positions(recent.after(&[ADA, BOB], 15, 9)), [16, 17]);
-        assert!(matches!(recent.after(&[ADA], 9, 9), Found::Unknown(17)), "it was not watched then");
-        assert!(matches!(recent.after(&[ADA, BOB], 14, 9), Found::Unknown(17)), "one of them did not watch then");
+        assert!(matches!(recent.after(&[ADA], 9, 9), Found::Unknown), "it was not watched then");
+        assert!(matches!(recent.after(&[ADA, BOB], 14, 9), Found::Unknown), "one of them did not watch then");
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         let before = recent.owners();
         let _subscription = recent.subscribe(ADA);
         recent.push(&page(1..=3, ADA), &before, &Images::new());
-        assert!(matches!(recent.after(&[ADA], 0, 9), Found::Unknown(3)));
+        assert!(matches!(recent.after(&[ADA], 0, 9), Found::Unknown));
         assert!(matches!(recent.after(&[ADA], 3, 9), Found::NoneThrough(3)));
         push(&recent, &page(4..=4, ADA));
         assert_eq!(positions(recent.after(&[ADA], 3, 9)), [4]);
@@ -224,7 +224,7 @@ mod tests {
         let _subscription = recent.subscribe(ADA);
         let many = KEPT as i64 + 5;
         push(&recent, &page(1..=many, ADA));
-        assert!(matches!(recent.after(&[ADA], 4, 9), Found::Unknown(through) if through == many));
+        assert!(matches!(recent.after(&[ADA], 4, 9), Found::Unknown));
         assert_eq!(positions(recent.after(&[ADA], 5, 2)), [6, 7]);
     }
 
@@ -235,7 +235,7 @@ mod tests {
         assert!(recent.owners().is_empty());
         push(&recent, &page(1..=2, ADA));
         let _again = recent.subscribe(ADA);
-        assert!(matches!(recent.after(&[ADA], 0, 9), Found::Unknown(2)));
+        assert!(matches!(recent.after(&[ADA], 0, 9), Found::Unknown));
     }
 
     #[tokio::test]

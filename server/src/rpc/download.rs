@@ -5,7 +5,7 @@ use tintype_proto::v1::{
     DownloadChunk, DownloadImageRequest, DownloadImageResponse, DownloadInfo, ErrorReason, download_image_response::Message,
 };
 use tintype_store::{
-    Access, BlobKey, Format, ImageId, Rendition, RenditionId, RenditionState, SeenImage, blobs::read_checked, rendition_file_name,
+    Access, BlobKey, Format, ImageId, Rendition, RenditionId, RenditionState, SeenImage, Spec, blobs::read_checked, rendition_file_name,
 };
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -125,7 +125,8 @@ async fn find(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Found, Ref
             if seen.image.header.format == format {
                 return Ok(Found::Picture(Box::new(original(seen))));
             }
-            let rendition = seen.image.renditions.iter().find(|rendition| rendition.format == format);
+            let automatic = Spec::new(format);
+            let rendition = seen.image.renditions.iter().find(|rendition| rendition.spec == automatic);
             found(&seen, rendition.ok_or_else(|| Refusal::no_such_rendition(id, format))?)
         }
     }

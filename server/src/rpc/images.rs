@@ -1,15 +1,16 @@
 use tintype_proto::v1::{
-    self, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest,
-    GetLimitsResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest, ListSharesResponse, RetryRenditionRequest,
-    RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest, UnshareImageResponse, UploadImagesRequest,
-    UploadImagesResponse, WatchImagesRequest, image_service_server::ImageService,
+    self, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, ErrorReason,
+    GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest,
+    ListSharesResponse, RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest,
+    UnshareImageResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
+    image_service_server::ImageService,
 };
-use tintype_store::{Access, Format, ImageId, RenditionId, Retry, Timestamp, Worker, sweep};
+use tintype_store::{Access, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{download, page, shares, upload, watch};
+use super::{download, edits, page, shares, upload, watch};
 use crate::{
     auth::Caller,
     core::SharedCore,
@@ -79,13 +80,11 @@ impl ImageRpcs {
 
     async fn limits(&self) -> Result<GetLimitsResponse, Refusal> {
         let core = &self.0;
-        let workers = core.stores.catalog.workers(Timestamp::now().minus(Worker::ALIVE)).await?;
-        let made = Format::ALL.into_iter().filter(|format| workers.iter().any(|worker| worker.output_formats.contains(format)));
         let wire_formats = |formats: &[Format]| formats.iter().map(|format| wire::proto_format(*format).into()).collect();
         Ok(GetLimitsResponse {
             limits: Some(proto_limits(&core.limits)),
             input_formats: wire_formats(&tintype_store::header::ACCEPTED_FORMATS),
-            output_formats: wire_formats(&made.collect::<Vec<_>>()),
+            output_formats: wire_formats(&edits::output_formats(core).await?),
             automatic_formats: wire_formats(&core.auto_formats),
         })
     }
@@ -116,6 +115,8 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         request_burst: limits.request_burst as i32,
         max_watched_images: Limits::MAX_WATCHED_IMAGES as i32,
         watch_heartbeat: seconds(limits.watch_heartbeat),
+        max_renditions_per_image: limits.max_renditions_per_image as i32,
+        max_labels_bytes: MAX_LABELS_BYTES as i32,
         max_shares_per_image: Limits::MAX_SHARES_PER_IMAGE as i32,
     }
 }
@@ -150,9 +151,19 @@ impl ImageService for ImageRpcs {
         Ok(Response::new(self.list(&caller, request.into_inner()).await?))
     }
 
+    async fn create_rendition(&self, request: Request<CreateRenditionRequest>) -> Result<Response<CreateRenditionResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(edits::create_rendition(&self.0, &caller, request.into_inner()).await?))
+    }
+
     async fn retry_rendition(&self, request: Request<RetryRenditionRequest>) -> Result<Response<RetryRenditionResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(self.retry(&caller, request.into_inner()).await?))
+    }
+
+    async fn update_image(&self, request: Request<UpdateImageRequest>) -> Result<Response<UpdateImageResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(edits::update_image(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn delete_image(&self, request: Request<DeleteImageRequest>) -> Result<Response<DeleteImageResponse>, Status> {

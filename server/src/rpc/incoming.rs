@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
 use tintype_proto::v1::{ErrorReason, UploadStart};
 use tintype_store::{
-    BlobKey, Created, Format, Image, ImageHeader, NewImage, StoredBlob, Timestamp, UserId, blobs::BlobSink, header::HeaderScanner,
+    BlobKey, Created, Format, Image, ImageHeader, Labels, NewImage, StoredBlob, Timestamp, UserId, blobs::BlobSink, header::HeaderScanner,
 };
 
 use super::upload::check_chunk;
@@ -14,7 +14,7 @@ use crate::{
     core::SharedCore,
     status::{Chain, Refusal},
     usage::Arriving,
-    wire,
+    wire, wire_edits,
 };
 
 /// How many bytes may be received before they are made durable and the client is told.
@@ -40,6 +40,7 @@ pub(crate) struct Incoming {
     core: SharedCore,
     owner: UserId,
     file_name: String,
+    labels: Labels,
     announced_size_bytes: Option<u64>,
     announced_sha256: Option<[u8; 32]>,
     request_id: Option<String>,
@@ -55,7 +56,8 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Checks everything that the `start` tells.
     pub(crate) async fn begin(core: &SharedCore, owner: UserId, start: UploadStart) -> Result<Begun, Refusal> {
-        let file_name = wire::file_name(&start.file_name)?;
+        let file_name = wire::file_name("file_name", &start.file_name)?;
+        let labels = wire_edits::labels("labels", start.labels)?;
         let size_bytes = wire::size("size_bytes", start.size_bytes)?;
         core.limits.conversion.image.check_size(size_bytes)?;
         let sha256 = wire::sha256("sha256", &start.sha256)?;
@@ -70,6 +72,7 @@ impl Incoming {
             core: core.clone(),
             owner,
             file_name,
+            labels,
             announced_size_bytes: (size_bytes > 0).then_some(size_bytes),
             announced_sha256: sha256,
             request_id,
@@ -126,7 +129,8 @@ impl Incoming {
         let renditions = self.core.auto_formats.iter().copied().filter(|format| *format != header.format).collect();
         // From here on the catalog counts it, and never both do.
         drop(self.arriving);
-        let new = NewImage { owner: self.owner, file_name: self.file_name, header, original, renditions, request_id: self.request_id };
+        let (owner, file_name, labels) = (self.owner, self.file_name, self.labels);
+        let new = NewImage { owner, file_name, labels, header, original, renditions, request_id: self.request_id };
         record(&self.core, new).await
     }
 

@@ -1,7 +1,9 @@
 //! The rpcs, one file for each family.
 
+mod admin;
 mod auth;
 mod download;
+mod edits;
 mod guard;
 mod images;
 mod incoming;
@@ -13,6 +15,7 @@ mod upload;
 mod users;
 mod watch;
 
+pub(crate) use admin::AdminRpcs;
 pub(crate) use auth::AuthRpcs;
 pub(crate) use images::ImageRpcs;
 pub(crate) use users::UserRpcs;

@@ -8,8 +8,8 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::select_all, stream, stream::BoxStream};
 use tintype_proto::v1::{
-    self, CaughtUp, ErrorReason, ImageCreated, ImageDeleted, ImageExisting, RenditionChanged, WatchImagesRequest, WatchImagesResponse,
-    watch_images_response::Message,
+    self, CaughtUp, ErrorReason, ImageCreated, ImageDeleted, ImageExisting, ImageUpdated, RenditionChanged, WatchImagesRequest,
+    WatchImagesResponse, watch_images_response::Message,
 };
 use tintype_store::{Access, ChangeKind, ImageId, Party, SeenImage, UserId};
 use tokio::{
@@ -109,12 +109,12 @@ pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: WatchImag
 
 /// Refuses a position after which changes were pruned, or that the log never reached: the catalog was put back to an earlier state.
 async fn check_kept(core: &SharedCore, audiences: &[UserId], position: i64) -> Result<(), Refusal> {
-    if let Found::Unknown(_) = core.changes.recent(audiences, position, 0) {
-        let _turn = core.changes.turn().await;
-        core.stores.catalog.changes_of(audiences[0], position, 0).await?.ok_or_else(too_old)?;
-    }
     if position > core.changes.position() && position > core.stores.catalog.last_position().await? {
         return Err(too_old());
+    }
+    if let Found::Unknown = core.changes.recent(audiences, position, 0) {
+        // What is read for this is at hand when the watch goes on.
+        core.changes.read_again(audiences[0], position, 0).await?.ok_or_else(too_old)?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ impl Watch {
             }
             match self.core.changes.recent(&self.audiences, self.cursor.position, BATCH) {
                 Found::Events(events) => self.take(events),
-                Found::Unknown(through) => self.read_again(through).await?,
+                Found::Unknown => self.read_again().await?,
                 Found::NoneThrough(through) => {
                     self.cursor.position = self.cursor.position.max(through);
                     self.wait().await?;
@@ -196,24 +196,20 @@ impl Watch {
         Ok(())
     }
 
-    /// Reads what is no longer at hand. The catalog's part ends at `through` or later.
-    async fn read_again(&mut self, through: i64) -> Result<(), Refusal> {
+    /// Reads what is no longer at hand.
+    async fn read_again(&mut self) -> Result<(), Refusal> {
         let mut events = Vec::new();
-        // Everything of every part through here was read; `None`: everything there is.
-        let mut end = None;
+        // Every part was read through here.
+        let mut through = i64::MAX;
         for audience in &self.audiences {
-            let part = self.core.changes.read_again(*audience, self.cursor.position, BATCH as u32).await?.ok_or_else(too_old)?;
-            if let Some(last) = part.last().filter(|_| part.len() == BATCH) {
-                end = Some(end.map_or(last.change.position, |end: i64| end.min(last.change.position)));
-            }
-            events.extend(part);
+            let part = self.core.changes.read_again(*audience, self.cursor.position, BATCH).await?.ok_or_else(too_old)?;
+            events.extend(part.events);
+            through = through.min(part.through);
         }
-        events.retain(|event| end.is_none_or(|end| event.change.position <= end));
+        events.retain(|event| event.change.position <= through);
         events.sort_unstable_by_key(|event| event.change.position);
         self.take(events);
-        if end.is_none() {
-            self.cursor.position = self.cursor.position.max(through);
-        }
+        self.cursor.position = through;
         Ok(())
     }
 
@@ -266,6 +262,7 @@ impl Watch {
                 rendition_id: change.rendition.map_or(0, |rendition| rendition.id.0),
                 state: change.rendition.map_or(0, |rendition| wire::proto_state(rendition.state).into()),
             }),
+            ChangeKind::Updated => Message::Updated(ImageUpdated { image: Some(image()?) }),
             ChangeKind::Deleted => Message::Deleted(ImageDeleted { image_id: change.image.0 }),
         };
         let resume_token = self.binding.encode(Cursor { position: change.position, told: None });

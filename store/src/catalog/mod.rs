@@ -12,9 +12,10 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, Failure, Image, ImageFilter, ImageId, Job, NewImage, NewToken, NewUser, OpenWrite, Party,
-    Picture, Rendition, RenditionId, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, StoreError, StoreId, StoredBlob, Timestamp,
-    Token, TokenId, User, UserChange, UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, FailedRendition, Failure, FailureFilter, FailurePosition, Image, ImageChange, ImageFilter,
+    ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenWrite, Party, Picture, Rendition, RenditionId, Requested, Retry, SeenImage,
+    Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserChange,
+    UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -90,7 +91,8 @@ pub trait Images {
 
     /// Up to `limit` images that `user` sees with an id below `before` (all when `None`), the largest id first.
     ///
-    /// The cost depends on `limit` and on how rare the filter's matches are, not on how deep `before` is.
+    /// The cost depends on `limit` and on how many images the filter passes over, which is cheap for those of other times, not on how deep
+    /// `before` is. A user's own images are passed over in a list of others' that are shared with everyone.
     async fn list_images(
         &self,
         user: UserId,
@@ -111,7 +113,7 @@ pub trait Images {
 #[async_trait]
 pub trait Shares {
     /// Shares an image, or changes the role of a share with the same party. A share that is new to a user appends a
-    /// [`Created`](crate::ChangeKind::Created) to the user's part of the change log.
+    /// [`Created`](crate::ChangeKind::Created) to the user's part of the change log, a new role an [`Updated`](crate::ChangeKind::Updated).
     ///
     /// A user who does not exist is shared with like one who does, and sees nothing of it even when created later. At most `max_shares`
     /// shares of an image, also of those at once.
@@ -140,6 +142,20 @@ pub trait Shares {
     /// Up to `limit` images that the user owns or that are shared with the user by name, with an id above `after`, the smallest id first.
     /// The cost depends on `limit` alone.
     async fn watched_images(&self, user: UserId, after: ImageId, limit: u32) -> Result<Vec<SeenImage>, StoreError>;
+}
+
+/// What is asked for images that are there.
+#[async_trait]
+pub trait Edits {
+    /// Records a pending rendition, unless the image has `max_renditions` already or its owner stores as much as the quota allows.
+    ///
+    /// Idempotent on the image and the text of the spec, also when many ask at once: the first makes it, and the others get that one, in
+    /// whatever state it is and whatever limit or quota is reached by then.
+    async fn create_rendition(&self, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) -> Result<Requested, StoreError>;
+
+    /// Changes an image's file name and labels. Of changes at once each is applied to what the one before it left. One that changes nothing
+    /// writes nothing.
+    async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError>;
 }
 
 /// Renditions on their way.
@@ -252,5 +268,26 @@ pub trait Writes: Debug + Send + Sync {
     async fn unrecorded(&self, keys: &[BlobKey]) -> Result<Vec<BlobKey>, StoreError>;
 }
 
+/// Everything at once, for administrators.
+#[async_trait]
+pub trait Overview {
+    /// Counts everything. The cost grows with the numbers of users and of renditions that are not ready, not with that of images.
+    async fn totals(&self) -> Result<Totals, StoreError>;
+
+    /// Up to `limit` failed renditions of users who are not deleted, below `before` (all when `None`), the latest failure first, of those at
+    /// the same time the one with the largest id.
+    ///
+    /// The cost depends on `limit` and on how rare the filter's reasons are, not on how deep `before` is.
+    async fn list_failures(
+        &self,
+        filter: &FailureFilter,
+        before: Option<FailurePosition>,
+        limit: u32,
+    ) -> Result<Vec<FailedRendition>, StoreError>;
+}
+
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
-pub trait Catalog: Users + Images + Shares + Jobs + Changes + Publisher + Upkeep + Writes + Debug + Send + Sync + 'static {}
+pub trait Catalog:
+    Users + Images + Shares + Edits + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
+{
+}

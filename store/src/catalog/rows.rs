@@ -5,9 +5,9 @@ use std::{collections::HashMap, error::Error};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, Failure, FailureReason, Format, Image, ImageHeader, ImageId, Job,
-    LeaseToken, OpenWrite, Output, Party, Picture, Rendition, RenditionId, RenditionState, Role, Scope, SeenImage, Share, ShareRole,
-    SignedIn, StoredBlob, Timestamp, Token, TokenId, User, UserId, Worker,
+    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Format, Image,
+    ImageHeader, ImageId, Job, Labels, LeaseToken, OpenWrite, Output, Party, Picture, Rendition, RenditionId, RenditionState, Requested,
+    Role, Scope, SeenImage, Share, ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -77,8 +77,9 @@ macro_rules! select_seen_images {
 macro_rules! image_columns {
     () => {
         concat!(
-            "i.id AS image_id, i.owner_id, i.file_name, i.format AS image_format, i.width, i.height, i.frame_count, ",
-            "i.original_key, i.created_at AS image_created_at, o.size_bytes, o.sha256, ",
+            "i.id AS image_id, i.owner_id, i.file_name, CAST(i.labels AS TEXT) AS labels, i.format AS image_format, i.width, i.height, ",
+            "i.frame_count, i.original_key, i.created_at AS image_created_at, coalesce(i.updated_at, i.created_at) AS updated_at, ",
+            "i.size_bytes, i.sha256, ",
             rendition_columns!()
         )
     };
@@ -86,21 +87,21 @@ macro_rules! image_columns {
 
 macro_rules! image_joins {
     () => {
-        "JOIN blobs o ON o.key = i.original_key LEFT JOIN renditions r ON r.image_id = i.id LEFT JOIN blobs b ON b.key = r.output_key "
+        "LEFT JOIN renditions r ON r.image_id = i.id "
     };
 }
 
 /// Selects [`Rendition`]s; their table is `r`.
 macro_rules! select_renditions {
     () => {
-        concat!("SELECT ", rendition_columns!(), " FROM renditions r LEFT JOIN blobs b ON b.key = r.output_key ")
+        concat!("SELECT ", rendition_columns!(), " FROM renditions r ")
     };
 }
 
 macro_rules! rendition_columns {
     () => {
-        "r.id AS rendition_id, r.image_id AS rendition_image_id, r.format AS rendition_format, r.state, r.attempt, r.output_key, \
-         b.size_bytes AS output_size_bytes, b.sha256 AS output_sha256, r.output_width, r.output_height, r.output_frame_count, \
+        "r.id AS rendition_id, r.image_id AS rendition_image_id, r.spec, r.format AS rendition_format, r.state, r.attempt, r.output_key, \
+         r.output_size_bytes, r.output_sha256, r.output_width, r.output_height, r.output_frame_count, \
          r.first_frame_only, r.failure_reason, r.failure_message, r.created_at AS rendition_created_at, r.finished_at"
     };
 }
@@ -124,9 +125,54 @@ macro_rules! select_changes {
     };
 }
 
+/// Selects [`Totals`] but for its failures: one row, one snapshot. Reads users' rows and partial indexes, never a table of images.
+macro_rules! select_totals {
+    () => {
+        "SELECT u.*, p.*, r.*, d.*, w.* FROM (
+             SELECT count(*) FILTER (WHERE deleted_at IS NULL) AS user_count,
+                 count(*) FILTER (WHERE deleted_at IS NULL AND disabled) AS disabled_user_count,
+                 CAST(coalesce(sum(image_count) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS image_count,
+                 CAST(coalesce(sum(original_bytes) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS original_bytes,
+                 CAST(coalesce(sum(used_bytes - original_bytes) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS rendition_bytes,
+                 CAST(coalesce(sum(ready_count) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS ready_count,
+                 CAST(coalesce(sum(image_count) FILTER (WHERE deleted_at IS NOT NULL), 0) AS BIGINT) AS images_of_deleted_users
+             FROM users
+         ) u, (
+             SELECT count(*) AS pending_count, min(due_at) AS pending_since FROM renditions WHERE state = 'pending'
+         ) p, (
+             SELECT count(*) AS running_count, min(lease_until) AS first_lease_until FROM renditions WHERE state = 'running'
+         ) r, (
+             SELECT count(*) AS doomed_blob_count, min(doomed_at) AS doomed_since FROM blobs WHERE doomed_at IS NOT NULL
+         ) d, (
+             SELECT count(*) AS open_write_count, min(begun_at) AS open_write_since FROM writes
+         ) w"
+    };
+}
+
+/// Selects the [`FailedCount`]s.
+macro_rules! select_failed_counts {
+    () => {
+        "SELECT failure_reason, count(*) AS failed_count FROM renditions WHERE state = 'failed' GROUP BY failure_reason"
+    };
+}
+
+/// Selects [`FailedRendition`]s of the failed renditions in `$source`, the latest failure first.
+macro_rules! select_failures {
+    ($source:literal) => {
+        concat!(
+            "SELECT i.file_name, i.owner_id, u.name AS owner_name, ",
+            rendition_columns!(),
+            " FROM ",
+            $source,
+            " r JOIN images i ON i.id = r.image_id JOIN users u ON u.id = i.owner_id
+              ORDER BY r.finished_at DESC, r.id DESC"
+        )
+    };
+}
+
 pub(super) use {
-    image_columns, image_joins, rendition_columns, select_changes, select_images, select_job, select_renditions, select_seen_images,
-    token_columns, user_columns,
+    image_columns, image_joins, rendition_columns, select_changes, select_failed_counts, select_failures, select_images, select_job,
+    select_renditions, select_seen_images, select_totals, token_columns, user_columns,
 };
 
 /// An image, and one of its renditions if it has any.
@@ -166,6 +212,21 @@ pub(super) fn seen_images(rows: Vec<SeenRow>) -> Vec<SeenImage> {
             SeenImage { image, access, named }
         })
         .collect()
+}
+
+/// Why `spec` is not recorded for this image; `None` when it is. One decision for both databases, made while nobody else changes the image.
+pub(super) fn refused_rendition(image: Image, owner: Option<&User>, spec: &Spec, max_renditions: u32) -> Option<Requested> {
+    let rendition_count = image.renditions.len() as u32;
+    let wanted = spec.canonical();
+    if let Some(standing) = image.renditions.into_iter().find(|rendition| rendition.spec == wanted) {
+        return Some(Requested::Standing(standing));
+    }
+    match owner {
+        None => Some(Requested::Missing),
+        _ if rendition_count >= max_renditions => Some(Requested::TooMany { rendition_count }),
+        Some(&User { quota_bytes, used_bytes, .. }) if used_bytes >= quota_bytes => Some(Requested::OverQuota { quota_bytes, used_bytes }),
+        Some(_) => None,
+    }
 }
 
 from_row!(User, |row| User {
@@ -210,7 +271,9 @@ from_row!(ImageRow, |row| ImageRow {
         size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
         sha256: sha256("sha256", row.try_get("sha256")?)?,
         blob: BlobKey(row.try_get("original_key")?),
+        labels: serde_json::from_str(&row.try_get::<String, _>("labels")?).map_err(|error| undecodable("labels", error))?,
         created_at: Timestamp(row.try_get("image_created_at")?),
+        updated_at: Timestamp(row.try_get("updated_at")?),
         renditions: Vec::new(),
     },
     rendition: match row.try_get::<Option<i64>, _>("rendition_id")? {
@@ -245,6 +308,7 @@ from_row!(Rendition, |row| {
     Rendition {
         id: RenditionId(row.try_get("rendition_id")?),
         image: ImageId(row.try_get("rendition_image_id")?),
+        spec: spec(&row.try_get::<String, _>("spec")?)?,
         format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
         state,
         attempt: row.try_get::<i64, _>("attempt")? as u32,
@@ -267,16 +331,52 @@ from_row!(Output, |row| Output {
     },
 });
 
-from_row!(Failure, |row| {
-    let reason = row.try_get::<String, _>("failure_reason")?;
-    Failure {
-        reason: FailureReason::ALL
-            .into_iter()
-            .find(|known| known.name() == reason)
-            .ok_or_else(|| undecodable("failure_reason", format!("unknown reason {reason:?}")))?,
-        message: row.try_get("failure_message")?,
-    }
+from_row!(Failure, |row| Failure {
+    reason: failure_reason(&row.try_get::<String, _>("failure_reason")?)?,
+    message: row.try_get("failure_message")?,
 });
+
+from_row!(FailedRendition, |row| FailedRendition {
+    rendition: Rendition::from_row(row)?,
+    failed_at: Timestamp(row.try_get("finished_at")?),
+    file_name: row.try_get("file_name")?,
+    owner: UserId(row.try_get("owner_id")?),
+    owner_name: row.try_get("owner_name")?,
+});
+
+/// How many renditions failed for one reason.
+pub(super) struct FailedCount(pub(super) FailureReason, pub(super) u64);
+
+from_row!(FailedCount, |row| FailedCount(
+    failure_reason(&row.try_get::<String, _>("failure_reason")?)?,
+    row.try_get::<i64, _>("failed_count")? as u64,
+));
+
+from_row!(Totals, |row| Totals {
+    user_count: row.try_get::<i64, _>("user_count")? as u64,
+    disabled_user_count: row.try_get::<i64, _>("disabled_user_count")? as u64,
+    image_count: row.try_get::<i64, _>("image_count")? as u64,
+    original_bytes: row.try_get::<i64, _>("original_bytes")? as u64,
+    rendition_bytes: row.try_get::<i64, _>("rendition_bytes")? as u64,
+    ready_count: row.try_get::<i64, _>("ready_count")? as u64,
+    pending_count: row.try_get::<i64, _>("pending_count")? as u64,
+    pending_since: row.try_get::<Option<i64>, _>("pending_since")?.map(Timestamp),
+    running_count: row.try_get::<i64, _>("running_count")? as u64,
+    first_lease_until: row.try_get::<Option<i64>, _>("first_lease_until")?.map(Timestamp),
+    failed_counts: Vec::new(),
+    images_of_deleted_users: row.try_get::<i64, _>("images_of_deleted_users")? as u64,
+    doomed_blob_count: row.try_get::<i64, _>("doomed_blob_count")? as u64,
+    doomed_since: row.try_get::<Option<i64>, _>("doomed_since")?.map(Timestamp),
+    open_write_count: row.try_get::<i64, _>("open_write_count")? as u64,
+    open_write_since: row.try_get::<Option<i64>, _>("open_write_since")?.map(Timestamp),
+});
+
+/// Puts the numbers of failures into [`Totals`], in the order of their reasons.
+pub(super) fn totals(mut totals: Totals, failed: &[FailedCount]) -> Totals {
+    let counts = FailureReason::ALL.into_iter().filter_map(|reason| failed.iter().find(|count| count.0 == reason));
+    totals.failed_counts = counts.map(|count| (count.0, count.1)).collect();
+    totals
+}
 
 from_row!(StoredBlob, |row| StoredBlob {
     key: BlobKey(row.try_get("key")?),
@@ -291,7 +391,7 @@ from_row!(Job, |row| Job {
     rendition: RenditionId(row.try_get("rendition_id")?),
     image: ImageId(row.try_get("image_id")?),
     owner: UserId(row.try_get("owner_id")?),
-    spec: row.try_get::<String, _>("spec")?.parse().map_err(|error| undecodable("spec", error))?,
+    spec: spec(&row.try_get::<String, _>("spec")?)?,
     header: ImageHeader::from_row(row)?,
     original: StoredBlob::from_row(row)?,
     attempt: row.try_get::<i64, _>("attempt")? as u32,
@@ -306,6 +406,7 @@ from_row!(Change, |row| Change {
     kind: match row.try_get::<String, _>("kind")?.as_str() {
         "created" => ChangeKind::Created,
         "rendition_changed" => ChangeKind::RenditionChanged,
+        "updated" => ChangeKind::Updated,
         "deleted" => ChangeKind::Deleted,
         other => return Err(undecodable("kind", format!("unknown kind {other:?}"))),
     },
@@ -347,6 +448,11 @@ pub(super) fn format_list(formats: &[Format]) -> String {
     formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(",")
 }
 
+/// The column `labels`: a JSON object of texts.
+pub(super) fn labels_json(labels: &Labels) -> String {
+    labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<serde_json::Value>().to_string()
+}
+
 /// The column `scopes`: names, separated by commas.
 pub(super) fn scope_list(scopes: &[Scope]) -> String {
     scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
@@ -364,6 +470,15 @@ fn formats(column: &str, list: &str) -> sqlx::Result<Vec<Format>> {
 
 fn format(column: &str, name: &str) -> sqlx::Result<Format> {
     name.parse().map_err(|error: String| undecodable(column, error))
+}
+
+fn spec(text: &str) -> sqlx::Result<Spec> {
+    text.parse().map_err(|error: String| undecodable("spec", error))
+}
+
+fn failure_reason(name: &str) -> sqlx::Result<FailureReason> {
+    let known = FailureReason::ALL.into_iter().find(|known| known.name() == name);
+    known.ok_or_else(|| undecodable("failure_reason", format!("unknown reason {name:?}")))
 }
 
 fn state(column: &str, name: &str) -> sqlx::Result<RenditionState> {

@@ -21,6 +21,14 @@ impl Format {
     pub const ALL: [Self; 10] =
         [Self::Jpeg, Self::Png, Self::WebP, Self::Gif, Self::Tiff, Self::Bmp, Self::Ico, Self::Avif, Self::Qoi, Self::Pnm];
 
+    /// What is made; the others are only taken. Which of them a worker makes is said in its heartbeat.
+    pub const MADE: [Self; 7] = [Self::Jpeg, Self::Png, Self::WebP, Self::Gif, Self::Tiff, Self::Bmp, Self::Avif];
+
+    /// Whether fewer bytes can be had for a picture less exact.
+    pub fn is_lossy(self) -> bool {
+        matches!(self, Self::Jpeg | Self::WebP | Self::Avif)
+    }
+
     /// Lower-case name: the file extension, what a catalog stores, and what people type.
     pub fn name(self) -> &'static str {
         match self {

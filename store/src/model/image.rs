@@ -1,4 +1,4 @@
-use super::{BlobKey, Format, ImageId, Owners, RenditionId, StoredBlob, Timestamp, UserId};
+use super::{BlobKey, Format, ImageId, Labels, Owners, RenditionId, Spec, StoredBlob, Timestamp, UserId};
 
 /// What the header of an image file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,12 @@ pub struct Image {
     pub sha256: [u8; 32],
     /// Where the original is.
     pub blob: BlobKey,
+    /// What its users say of it.
+    pub labels: Labels,
     /// When the upload was finished.
     pub created_at: Timestamp,
+    /// When the file name or a label was last changed; when the upload was finished if never.
+    pub updated_at: Timestamp,
     /// In the order of their ids.
     pub renditions: Vec<Rendition>,
 }
@@ -43,6 +47,8 @@ pub struct NewImage {
     pub owner: UserId,
     /// In Unicode NFC.
     pub file_name: String,
+    /// At most [`MAX_LABELS_BYTES`](super::MAX_LABELS_BYTES) together.
+    pub labels: Labels,
     /// What the original's header says.
     pub header: ImageHeader,
     /// The original.
@@ -99,14 +105,16 @@ impl RenditionState {
     }
 }
 
-/// An image's picture in another format.
+/// An image's picture in another format, size or quality.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendition {
     /// Given by the catalog.
     pub id: RenditionId,
     /// The image it belongs to.
     pub image: ImageId,
-    /// The format it has or will have.
+    /// How it is made. No two renditions of an image have the same.
+    pub spec: Spec,
+    /// The format it has or will have: that of the spec.
     pub format: Format,
     /// Where it is in its life.
     pub state: RenditionState,
@@ -221,4 +229,6 @@ pub struct ImageFilter {
     pub created_from: Option<Timestamp>,
     /// Created before.
     pub created_before: Option<Timestamp>,
+    /// It has all these labels.
+    pub labels: Labels,
 }

@@ -102,8 +102,10 @@ pub struct ChangedRendition {
 pub enum ChangeKind {
     /// It was uploaded; in a copy also: it is shared from now on.
     Created,
-    /// A rendition went from one state to another.
+    /// A rendition was asked for, or went from one state to another.
     RenditionChanged,
+    /// Its file name or labels were changed; in a copy also: its share has another role.
+    Updated,
     /// It was deleted; in a copy also: it is not shared any more.
     Deleted,
 }
@@ -114,6 +116,7 @@ impl ChangeKind {
         match self {
             Self::Created => "created",
             Self::RenditionChanged => "rendition_changed",
+            Self::Updated => "updated",
             Self::Deleted => "deleted",
         }
     }
@@ -130,7 +133,7 @@ pub struct Worker {
     pub input_formats: Vec<Format>,
     /// Formats it makes.
     pub output_formats: Vec<Format>,
-    /// How conversions are contained: `none` while they run inside the worker itself.
+    /// How conversions are contained: `none` inside the worker itself, else `process` and what holds it (`process+landlock+seccomp`).
     pub sandbox: String,
     /// Conversions at once.
     pub slots: u32,

@@ -1,22 +1,26 @@
 //! The domain: plain types without behaviour of their own.
 
 mod blob;
+mod edit;
 mod format;
 mod ids;
 mod image;
 mod job;
 mod limits;
+mod overview;
 mod share;
 mod spec;
 mod time;
 mod user;
 
 pub use blob::*;
+pub use edit::*;
 pub use format::*;
 pub use ids::*;
 pub use image::*;
 pub use job::*;
 pub use limits::*;
+pub use overview::*;
 pub use share::*;
 pub use spec::*;
 pub use time::*;

@@ -80,6 +80,16 @@ impl Spec {
         }
     }
 
+    /// The same with its text and nothing that the text leaves out, so that canonical specs are equal exactly when their texts are.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        Self {
+            quality: self.quality.filter(|quality| !self.lossless && *quality != Self::default_quality(self.format)),
+            background: self.background.filter(|colour| self.format != Format::Jpeg || *colour != Rgb::WHITE),
+            ..self
+        }
+    }
+
     /// The quality in force.
     pub fn quality(&self) -> u8 {
         self.quality.unwrap_or_else(|| Self::default_quality(self.format))
@@ -229,6 +239,18 @@ mod tests {
         let text = "webp quality=55 width=320 height=200 fit=cover enlarge background=0102ff effort=small metadata";
         assert_eq!(everything.to_string(), text);
         assert_eq!(text.parse(), Ok(everything));
+    }
+
+    #[test]
+    fn what_is_canonical_is_what_its_text_says() {
+        let plain = Spec::new(Format::Jpeg);
+        let said = Spec { quality: Some(82), background: Some(Rgb::WHITE), ..plain };
+        assert_eq!(said.canonical(), plain);
+        let lossless = Spec { quality: Some(3), lossless: true, ..Spec::new(Format::WebP) };
+        for spec in [said, lossless, Spec { quality: Some(81), ..plain }, Spec { background: Some(Rgb::WHITE), ..Spec::new(Format::Png) }] {
+            assert_eq!(spec.to_string().parse(), Ok(spec.canonical()));
+            assert_eq!(spec.canonical().to_string(), spec.to_string());
+        }
     }
 
     #[test]

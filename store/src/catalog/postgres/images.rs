@@ -8,23 +8,24 @@ use crate::{
     catalog::{
         Images, Users,
         rows::{
-            self, SeenRow, checksums_to_bytes, image_columns, image_joins, rendition_columns, select_images, select_renditions,
-            select_seen_images,
+            self, SeenRow, checksums_to_bytes, image_columns, image_joins, labels_json, rendition_columns, select_images,
+            select_renditions, select_seen_images,
         },
     },
 };
 
-/// Whether the image `l` matches the filter in `$3` to `$9`.
+/// Whether the image `l` matches the filter in `$3` to `$11`.
 macro_rules! matches {
     () => {
         "($3 OR l.format = ANY ($4))
          AND ($5 OR EXISTS (SELECT FROM renditions WHERE image_id = l.id AND state = ANY ($6)))
          AND strpos(l.file_name, $7) > 0
-         AND l.created_at >= $8 AND l.created_at < $9"
+         AND l.created_at >= $8 AND l.created_at < $9
+         AND ($10 OR l.labels @> $11::JSONB)"
     };
 }
 
-/// `$what` of up to `$10` of the images that the user `$1` owns, that match and have an id below `$2`, the largest id first.
+/// `$what` of up to `$12` of the images that the user `$1` owns, that match and have an id below `$2`, the largest id first.
 macro_rules! own {
     ($what:literal) => {
         concat!(
@@ -34,12 +35,12 @@ macro_rules! own {
               WHERE l.owner_id >= $1 AND (l.owner_id, l.id) < ($1, $2) -- equality would let the planner walk through everybody's images
                 AND ",
             matches!(),
-            " ORDER BY l.owner_id DESC, l.id DESC LIMIT $10)"
+            " ORDER BY l.owner_id DESC, l.id DESC LIMIT $12)"
         )
     };
 }
 
-/// The ids of up to `$10` of other people's images that are shared with `$party`, that match and have an id below `$2`, the largest first.
+/// The ids of up to `$12` of other people's images that are shared with `$party`, that match and have an id below `$2`, the largest first.
 macro_rules! shared {
     ($party:literal) => {
         concat!(
@@ -53,18 +54,18 @@ macro_rules! shared {
             $party,
             ", $2) AND l.owner_id <> $1 AND ",
             matches!(),
-            " ORDER BY s.user_id DESC, s.image_id DESC LIMIT $10)"
+            " ORDER BY s.user_id DESC, s.image_id DESC LIMIT $12)"
         )
     };
 }
 
-/// The first `$10` of these images.
+/// The first `$12` of these images.
 macro_rules! select_listed {
     ($($ids:tt)+) => {
         concat!(
             "SELECT seen.* FROM (SELECT id FROM (",
             $($ids)+,
-            ") listed ORDER BY id DESC LIMIT $10) p CROSS JOIN LATERAL (", // a plain join would walk through all images
+            ") listed ORDER BY id DESC LIMIT $12) p CROSS JOIN LATERAL (", // a plain join would walk through all images
             select_seen_images!("images m WHERE m.id = p.id"),
             " OFFSET 0) seen"
         )
@@ -106,8 +107,9 @@ impl Images for Postgres {
             "WITH blob AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($8, $9, $10, $11, $13)
              ), image AS (
-                 INSERT INTO images (id, owner_id, file_name, format, width, height, frame_count, original_key, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $13)
+                 INSERT INTO images (id, owner_id, file_name, labels, format, width, height, frame_count, original_key, size_bytes, sha256,
+                     created_at)
+                 VALUES ($1, $2, $3, $14::JSONB, $4, $5, $6, $7, $8, $9, $10, $13)
              ), made AS (
                  INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
                  SELECT $1, w.format, w.format, 'pending', $13, $13, $13 FROM unnest($12) WITH ORDINALITY w (format, place) ORDER BY w.place
@@ -127,6 +129,7 @@ impl Images for Postgres {
         .bind(checksums_to_bytes(&new.original.digest.block_crc32c))
         .bind(new.renditions.iter().map(|format| format.name()).collect::<Vec<_>>())
         .bind(now.0)
+        .bind(labels_json(&new.labels))
         .execute(&mut *tx)
         .await?;
         let created = image(&mut *tx, id).await?;
@@ -172,7 +175,8 @@ impl Images for Postgres {
         limit: u32,
     ) -> Result<Vec<SeenImage>, StoreError> {
         let file_name_contains = filter.file_name_contains.as_deref().unwrap_or_default();
-        if !is_storable(file_name_contains) {
+        let mut texts = filter.labels.iter().flat_map(|(key, value)| [key, value]);
+        if !is_storable(file_name_contains) || !texts.all(|text| is_storable(text)) {
             return Ok(Vec::new());
         }
         let rows = query_as::<_, SeenRow>(match filter.owners {
@@ -192,6 +196,8 @@ impl Images for Postgres {
         .bind(file_name_contains)
         .bind(filter.created_from.map_or(i64::MIN, |from| from.0))
         .bind(filter.created_before.map_or(i64::MAX, |before| before.0))
+        .bind(filter.labels.is_empty())
+        .bind(labels_json(&filter.labels))
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
@@ -211,12 +217,18 @@ impl Images for Postgres {
         // Waits for a commit that is under way and returns the blob that it brought.
         let outputs: Vec<Option<String>> =
             query_scalar("DELETE FROM renditions WHERE image_id = $1 RETURNING output_key").bind(id.0).fetch_all(&mut *tx).await?;
-        let keys: Vec<String> = outputs.into_iter().flatten().chain([original]).collect();
+        let keys: Vec<String> = outputs.into_iter().flatten().chain([original.clone()]).collect();
         query(
             "WITH doomed AS (
-                 UPDATE blobs SET doomed_at = $3 WHERE key = ANY ($4) RETURNING size_bytes
+                 UPDATE blobs SET doomed_at = $3 WHERE key = ANY ($4) RETURNING key, size_bytes
              ), freed AS (
-                 UPDATE users u SET used_bytes = used_bytes - d.bytes FROM (SELECT sum(size_bytes)::BIGINT AS bytes FROM doomed) d
+                 UPDATE users u SET image_count = u.image_count - 1, original_bytes = u.original_bytes - d.original,
+                     ready_count = u.ready_count - d.outputs, used_bytes = u.used_bytes - d.bytes
+                 FROM (
+                     SELECT sum(size_bytes)::BIGINT AS bytes, (sum(size_bytes) FILTER (WHERE key = $6))::BIGINT AS original,
+                         count(*) - 1 AS outputs
+                     FROM doomed
+                 ) d
                  WHERE u.id = $2
              )
              INSERT INTO changes (image_id, owner_id, kind, at) VALUES ($1, $2, $5, $3)",
@@ -226,6 +238,7 @@ impl Images for Postgres {
         .bind(now.0)
         .bind(keys)
         .bind(ChangeKind::Deleted.name())
+        .bind(original)
         .execute(&mut *tx)
         .await?;
         // A statement of its own: those with whom it was shared are told at the end of the one before.
@@ -258,13 +271,15 @@ impl Postgres {
 
 /// Adds the original to what its owner uses, unless that goes beyond the quota. Holds the owner's row until the transaction is over.
 async fn count_original(connection: &mut PgConnection, new: &NewImage) -> sqlx::Result<bool> {
-    let counted =
-        query("UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1 AND deleted_at IS NULL AND used_bytes + $2 <= quota_bytes");
+    let counted = query(
+        "UPDATE users SET image_count = image_count + 1, original_bytes = original_bytes + $2, used_bytes = used_bytes + $2
+         WHERE id = $1 AND deleted_at IS NULL AND used_bytes + $2 <= quota_bytes",
+    );
     let counted = counted.bind(new.owner.0).bind(new.original.digest.size_bytes as i64).execute(connection).await?;
     Ok(counted.rows_affected() > 0)
 }
 
-async fn image(executor: impl PgExecutor<'_>, id: ImageId) -> sqlx::Result<Option<Image>> {
+pub(super) async fn image(executor: impl PgExecutor<'_>, id: ImageId) -> sqlx::Result<Option<Image>> {
     let rows = query_as(concat!(select_images!("images"), "WHERE i.id = $1")).bind(id.0).fetch_all(executor).await?;
     Ok(rows::images(rows).into_values().next())
 }

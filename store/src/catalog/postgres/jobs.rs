@@ -24,6 +24,8 @@ macro_rules! log_moved {
     };
 }
 
+pub(super) use log_moved;
+
 #[async_trait]
 impl Jobs for Postgres {
     async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {
@@ -64,12 +66,13 @@ impl Jobs for Postgres {
         let completed = query(concat!(
             "WITH moved AS (
                  UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $4,
-                     output_width = $5, output_height = $6, output_frame_count = $7, first_frame_only = $8
+                     output_width = $5, output_height = $6, output_frame_count = $7, first_frame_only = $8, output_size_bytes = $9,
+                     output_sha256 = $10
                  WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING id, image_id, format, state
              ), stored AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) SELECT $4, $9, $10, $11, $2 FROM moved
              ), counted AS (
-                 UPDATE users u SET used_bytes = used_bytes + $9 FROM moved WHERE u.id = $12
+                 UPDATE users u SET ready_count = ready_count + 1, used_bytes = used_bytes + $9 FROM moved WHERE u.id = $12
              ), ",
             log_moved!(),
             "SELECT 1 FROM moved"

@@ -8,31 +8,33 @@ use crate::{
     catalog::{
         Images,
         rows::{
-            self, SeenRow, checksums_to_bytes, image_columns, image_joins, rendition_columns, select_images, select_renditions,
-            select_seen_images,
+            self, SeenRow, checksums_to_bytes, image_columns, image_joins, labels_json, rendition_columns, select_images,
+            select_renditions, select_seen_images,
         },
     },
 };
 
-/// Whether the image `l` matches the filter in `$3` to `$9`.
+/// Whether the image `l` matches the filter in `$3` to `$10`.
 macro_rules! matches {
     () => {
         "($3 OR l.format IN (SELECT value FROM json_each($4)))
          AND ($5 OR EXISTS (SELECT 1 FROM renditions
                             WHERE image_id = l.id AND state IN (SELECT value FROM json_each($6))))
          AND instr(l.file_name, $7) > 0
-         AND l.created_at >= $8 AND l.created_at < $9"
+         AND l.created_at >= $8 AND l.created_at < $9
+         AND NOT EXISTS (SELECT 1 FROM json_each($10) w
+                         WHERE NOT EXISTS (SELECT 1 FROM json_each(l.labels) h WHERE h.key = w.key AND h.value = w.value))"
     };
 }
 
-/// `$what` of up to `$10` of the images that the user `$1` owns, that match and have an id below `$2`, the largest id first.
+/// `$what` of up to `$11` of the images that the user `$1` owns, that match and have an id below `$2`, the largest id first.
 macro_rules! own {
     ($what:literal) => {
-        concat!("SELECT ", $what, " FROM images l WHERE l.owner_id = $1 AND l.id < $2 AND ", matches!(), " ORDER BY l.id DESC LIMIT $10")
+        concat!("SELECT ", $what, " FROM images l WHERE l.owner_id = $1 AND l.id < $2 AND ", matches!(), " ORDER BY l.id DESC LIMIT $11")
     };
 }
 
-/// The ids of up to `$10` of other people's images that are shared with `$party`, that match and have an id below `$2`, the largest first.
+/// The ids of up to `$11` of other people's images that are shared with `$party`, that match and have an id below `$2`, the largest first.
 macro_rules! shared {
     ($party:literal) => {
         concat!(
@@ -43,15 +45,15 @@ macro_rules! shared {
             $party,
             " AND s.image_id < $2 AND l.owner_id <> $1 AND u.deleted_at IS NULL AND ",
             matches!(),
-            " ORDER BY s.image_id DESC LIMIT $10)"
+            " ORDER BY s.image_id DESC LIMIT $11)"
         )
     };
 }
 
-/// The first `$10` of these images.
+/// The first `$11` of these images.
 macro_rules! select_listed {
     ($($ids:tt)+) => {
-        select_seen_images!("images m WHERE m.id IN (", $($ids)+, " ORDER BY id DESC LIMIT $10)")
+        select_seen_images!("images m WHERE m.id IN (", $($ids)+, " ORDER BY id DESC LIMIT $11)")
     };
 }
 
@@ -70,11 +72,12 @@ impl Images for Sqlite {
         if owner.used_bytes + new.original.digest.size_bytes > owner.quota_bytes {
             return Ok(Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes: owner.used_bytes });
         }
-        count(&mut tx, new.owner, new.original.digest.size_bytes as i64).await?;
+        let original_bytes = new.original.digest.size_bytes as i64;
+        count(&mut tx, new.owner, Counted { images: 1, original_bytes, ..Counted::default() }).await?;
         insert_blob(&mut tx, &new.original, now).await?;
         let id = query_scalar(
-            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, size_bytes, sha256, created_at, labels)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
         )
         .bind(new.owner.0)
         .bind(&new.file_name)
@@ -83,7 +86,10 @@ impl Images for Sqlite {
         .bind(new.header.height)
         .bind(new.header.frame_count)
         .bind(&new.original.key.0)
+        .bind(original_bytes)
+        .bind(new.original.digest.sha256.as_slice())
         .bind(now.0)
+        .bind(labels_json(&new.labels))
         .fetch_one(&mut *tx)
         .await
         .map(ImageId)?;
@@ -163,6 +169,7 @@ impl Images for Sqlite {
         .bind(filter.file_name_contains.as_deref().unwrap_or_default())
         .bind(filter.created_from.map_or(i64::MIN, |from| from.0))
         .bind(filter.created_before.map_or(i64::MAX, |before| before.0))
+        .bind(labels_json(&filter.labels))
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
@@ -184,8 +191,13 @@ impl Images for Sqlite {
             query(delete).bind(id.0).execute(&mut *tx).await?;
         }
         let outputs: Vec<_> = image.renditions.into_iter().filter_map(|rendition| rendition.output).collect();
-        let freed_bytes = image.size_bytes + outputs.iter().map(|output| output.size_bytes).sum::<u64>();
-        count(&mut tx, image.owner, -(freed_bytes as i64)).await?;
+        let freed = Counted {
+            images: -1,
+            original_bytes: -(image.size_bytes as i64),
+            ready: -(outputs.len() as i64),
+            rendition_bytes: -outputs.iter().map(|output| output.size_bytes as i64).sum::<i64>(),
+        };
+        count(&mut tx, image.owner, freed).await?;
         let outputs = outputs.into_iter().map(|output| output.blob);
         for key in outputs.chain([image.blob]) {
             query("UPDATE blobs SET doomed_at = $2 WHERE key = $1").bind(key.0).bind(now.0).execute(&mut *tx).await?;
@@ -212,14 +224,33 @@ pub(super) async fn insert_blob(connection: &mut SqliteConnection, blob: &Stored
     Ok(())
 }
 
-/// Adds to what a user uses.
-pub(super) async fn count(connection: &mut SqliteConnection, user: UserId, bytes: i64) -> sqlx::Result<()> {
-    let counted = query("UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1");
-    counted.bind(user.0).bind(bytes).execute(connection).await?;
+/// What a user's row counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    pub(super) images: i64,
+    pub(super) original_bytes: i64,
+    pub(super) ready: i64,
+    pub(super) rendition_bytes: i64,
+}
+
+/// Adds to what a user's row counts.
+pub(super) async fn count(connection: &mut SqliteConnection, user: UserId, more: Counted) -> sqlx::Result<()> {
+    query(
+        "UPDATE users SET image_count = image_count + $2, original_bytes = original_bytes + $3, ready_count = ready_count + $4,
+             used_bytes = used_bytes + $3 + $5
+         WHERE id = $1",
+    )
+    .bind(user.0)
+    .bind(more.images)
+    .bind(more.original_bytes)
+    .bind(more.ready)
+    .bind(more.rendition_bytes)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-async fn image(connection: &mut SqliteConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
+pub(super) async fn image(connection: &mut SqliteConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
     let rows = query_as(concat!(select_images!("images"), "WHERE i.id = $1")).bind(id.0).fetch_all(connection).await?;
     Ok(rows::images(rows).into_values().next())
 }

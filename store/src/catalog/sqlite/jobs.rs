@@ -6,7 +6,7 @@ use sqlx::{query, query_as, query_scalar};
 use super::{
     Sqlite,
     changes::append_rendition_changed,
-    images::{count, insert_blob},
+    images::{Counted, count, insert_blob},
     json_array,
 };
 use crate::{
@@ -65,10 +65,11 @@ impl Jobs for Sqlite {
             None => return Ok(Commit::LeaseLost),
         }
         insert_blob(&mut tx, output, now).await?;
-        count(&mut tx, job.owner, output.digest.size_bytes as i64).await?;
+        let rendition_bytes = output.digest.size_bytes as i64;
+        count(&mut tx, job.owner, Counted { ready: 1, rendition_bytes, ..Counted::default() }).await?;
         query(
             "UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $3,
-                 output_width = $4, output_height = $5, output_frame_count = $6, first_frame_only = $7
+                 output_width = $4, output_height = $5, output_frame_count = $6, first_frame_only = $7, output_size_bytes = $8, output_sha256 = $9
              WHERE id = $1",
         )
         .bind(job.rendition.0)
@@ -78,6 +79,8 @@ impl Jobs for Sqlite {
         .bind(picture.height)
         .bind(picture.frame_count)
         .bind(picture.first_frame_only)
+        .bind(rendition_bytes)
+        .bind(output.digest.sha256.as_slice())
         .execute(&mut *tx)
         .await?;
         append_rendition_changed(&mut tx, &[job.rendition.0], now).await?;

@@ -1,8 +1,10 @@
 //! The catalog in one SQLite file.
 
 mod changes;
+mod edits;
 mod images;
 mod jobs;
+mod overview;
 mod publisher;
 mod schema;
 mod shares;

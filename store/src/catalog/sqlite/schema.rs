@@ -9,12 +9,14 @@ use sqlx::{
 use crate::{Kind, StoreError};
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "users", include_str!("../../../migrations/sqlite/0002_users.sql")),
     (3, "watch", include_str!("../../../migrations/sqlite/0003_watch.sql")),
     (4, "writes", include_str!("../../../migrations/sqlite/0004_writes.sql")),
     (5, "shares", include_str!("../../../migrations/sqlite/0005_shares.sql")),
+    (6, "edits", include_str!("../../../migrations/sqlite/0006_edits.sql")),
+    (7, "overview", include_str!("../../../migrations/sqlite/0007_overview.sql")),
 ];
 
 /// The version this program works with.
@@ -54,7 +56,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        catalog::sqlite::Sqlite,
+        ImageId,
+        catalog::{Changes, sqlite::Sqlite},
         conformance::catalog::support::{check_migrated, rows_of_version_1},
     };
 
@@ -65,8 +68,15 @@ mod tests {
         let older = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true)).await.expect("a file");
         migrator(&MIGRATIONS[..1]).run(&older).await.expect("the first version");
         raw_sql(rows_of_version_1("zeroblob(32)")).execute(&older).await.expect("its rows");
+        let changes = "INSERT INTO changes (image_id, owner_id, kind, at) VALUES (1, 1, 'created', 0), (2, 1, 'created', 0);
+                       DELETE FROM changes WHERE image_id = 2";
+        raw_sql(changes).execute(&older).await.expect("its log, of which the end was pruned");
         older.close().await;
-        check_migrated(&Sqlite::open(&path).await.expect("a catalog")).await;
+        let catalog = Sqlite::open(&path).await.expect("a catalog");
+        check_migrated(&catalog).await;
+        let changes = catalog.changes_after(0, 10).await.expect("changes");
+        assert_eq!(changes.iter().map(|change| (change.position, change.image)).collect::<Vec<_>>(), [(1, ImageId(1))]);
+        assert_eq!(catalog.last_position().await.expect("a position"), 2, "no position is given twice");
     }
 
     #[tokio::test]

@@ -44,16 +44,23 @@ fn matches(filter: &ImageFilter, image: &Image) -> bool {
         && filter.file_name_contains.as_ref().is_none_or(|text| image.file_name.contains(text))
         && filter.created_from.is_none_or(|from| image.created_at >= from)
         && filter.created_before.is_none_or(|before| image.created_at < before)
+        && filter.labels.iter().all(|(key, value)| image.labels.get(key) == Some(value))
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
 }
 
 /// Twenty-four images of four formats and four names, a second apart; their first renditions are in each of the states in turn.
 async fn gallery(catalog: &dyn Catalog, owner: UserId) {
     let formats = [Format::Png, Format::Jpeg, Format::Gif];
     let names = ["cat.png", "Cat%_\\.png", "a ca't.png", "Grüße.png"];
+    let labels = [&[][..], &[("kind", "cat")], &[("kind", "cat"), ("it's", "\"so\"")], &[("kind", "dog"), ("cat", "")]];
     for index in 0..24_usize {
         let format = formats[index % formats.len()];
         let new = NewImage {
             file_name: names[index / 2 % names.len()].to_owned(),
+            labels: labels[index / 3 % labels.len()].iter().copied().map(owned).collect(),
             header: ImageHeader { format, width: 10, height: 10, frame_count: 1 },
             original: original(owner, format),
             renditions: if index == 5 { Vec::new() } else { vec![Format::WebP, Format::Bmp] },
@@ -92,10 +99,14 @@ pub(super) async fn filters_show_exactly_what_matches(fresh: Fresh) {
         [vec![], vec![RenditionState::Pending], vec![RenditionState::Ready, RenditionState::Running], vec![RenditionState::Failed]];
     let name_choices = [None, Some("cat"), Some("%_\\"), Some("'"), Some("üß"), Some("\0")];
     let time_choices = [(None, None), (Some(second(6)), None), (None, Some(second(20))), (Some(second(6)), Some(second(7)))];
+    let label_choices =
+        [&[][..], &[("kind", "cat")], &[("it's", "\"so\""), ("kind", "cat")], &[("cat", "")], &[("kind", "")], &[("kind", "\0")]];
     for formats in &format_choices {
         for states in &state_choices {
             for name in name_choices {
-                for (created_from, created_before) in time_choices {
+                for ((created_from, created_before), labels) in
+                    time_choices.into_iter().flat_map(|time| label_choices.map(|labels| (time, labels)))
+                {
                     let filter = ImageFilter {
                         owners: Owners::Mine,
                         formats: formats.clone(),
@@ -103,6 +114,7 @@ pub(super) async fn filters_show_exactly_what_matches(fresh: Fresh) {
                         file_name_contains: name.map(str::to_owned),
                         created_from,
                         created_before,
+                        labels: labels.iter().copied().map(owned).collect(),
                     };
                     let expected: Vec<Image> = all.iter().filter(|image| matches(&filter, image)).cloned().collect();
                     assert_eq!(pages(&*catalog, owner, &filter, 4).await, expected, "{filter:?}");

@@ -2,10 +2,12 @@
 
 mod changes;
 mod deletion;
+mod edits;
 mod images;
 mod jobs;
 mod leases;
 mod listing;
+mod overview;
 mod publisher;
 mod shares;
 pub(crate) mod support;
@@ -84,6 +86,15 @@ macro_rules! catalog_suite {
                 a_blob_in_use_is_not_forgotten
                 deletion_while_running_loses_the_lease
                 deletion_and_completion_at_once_leave_nothing_behind;
+            edits:
+                a_requested_rendition_is_pending_and_made_as_its_spec_says
+                equal_specs_are_one_rendition_in_whatever_state
+                of_equal_specs_at_once_one_is_recorded
+                renditions_beyond_the_limit_or_the_quota_are_not_recorded
+                nothing_is_asked_of_what_is_deleted
+                requests_and_deletion_at_once_leave_nothing_behind
+                a_change_of_an_image_changes_what_it_names
+                labels_of_changes_at_once_are_all_there_as_far_as_they_fit;
             jobs:
                 of_concurrent_claims_one_is_granted
                 a_granted_claim_has_all_that_is_needed
@@ -119,6 +130,14 @@ macro_rules! catalog_suite {
                 pruning_drops_only_what_is_old_and_a_few_at_a_time
                 positions_go_on_after_pruning
                 a_catalog_answers_pings;
+            overview:
+                an_empty_catalog_has_totals_of_zero
+                totals_tell_what_is_there
+                images_of_deleted_users_are_told_apart
+                totals_are_the_sums_of_what_is_there_after_anything
+                failures_are_listed_latest_first_and_a_few_at_a_time
+                failure_filters_show_exactly_what_matches
+                what_is_retried_or_deleted_is_no_failure_any_more;
             writes:
                 a_noted_write_is_stale_after_its_time
                 a_write_noted_again_is_the_latest

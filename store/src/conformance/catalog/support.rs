@@ -6,8 +6,8 @@ use futures_util::{FutureExt, future::join_all};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
 
 use crate::{
-    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageFilter, ImageHeader, Job, NewImage, NewUser, Picture, RenditionId, Role,
-    StoredBlob, Timestamp, UserId,
+    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageFilter, ImageHeader, Job, Labels, NewImage, NewUser, Picture, RenditionId,
+    Role, StoredBlob, Timestamp, UserId,
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
     random_hex,
 };
@@ -116,6 +116,7 @@ pub(super) fn png(owner: UserId) -> NewImage {
     NewImage {
         owner,
         file_name: "Grüße 🐈.png".to_owned(),
+        labels: Labels::new(),
         header: ImageHeader { format: Format::Png, width: 4000, height: 3000, frame_count: 2 },
         original: original(owner, Format::Png),
         renditions: vec![Format::WebP, Format::Jpeg],
@@ -172,6 +173,13 @@ pub(crate) async fn check_migrated(catalog: &dyn Catalog) {
     let users = catalog.list_users(None, 10).await.expect("a page");
     let seen: Vec<_> = users.iter().map(|user| (user.name.as_str(), user.used_bytes, user.quota_bytes)).collect();
     assert_eq!(seen, [("ada", 327, NewUser::DEFAULT_QUOTA_BYTES), ("bob", 0, NewUser::DEFAULT_QUOTA_BYTES)]);
+    let images = owned(catalog, users[0].id).await;
+    let sizes: Vec<_> = images.iter().map(|image| (image.size_bytes, image.sha256)).collect();
+    assert_eq!(sizes, [(20, [0; 32]), (7, [0; 32])]);
+    let output = images[1].renditions[0].output.as_ref().expect("it is ready");
+    assert_eq!((output.size_bytes, output.sha256), (300, [0; 32]));
+    let totals = catalog.totals().await.expect("totals");
+    assert_eq!((totals.image_count, totals.original_bytes, totals.rendition_bytes, totals.ready_count), (2, 27, 300, 1));
     let tokens = catalog.list_tokens(users[0].id, None, 10, BEGIN).await.expect("a page");
     assert_eq!(tokens.iter().map(|token| (token.scopes.len(), token.expires_at)).collect::<Vec<_>>(), [(0, None)]);
 }

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use super::support::{BEGIN, Fresh, PICTURE, at_once, claim, create, output, owned, png, second, user};
-use crate::{Claim, Created, Failure, FailureReason, Image, Job, NewImage, RenditionId, StoredBlob, UserChange, UserId, catalog::Catalog};
+use crate::{
+    Claim, Created, Failure, FailureReason, Format, Image, Job, NewImage, RenditionId, Spec, StoredBlob, UserChange, UserId,
+    catalog::Catalog,
+};
 
 /// The size of every blob unless a case says otherwise.
 const SIZE_BYTES: u64 = 600_000;
@@ -21,7 +24,7 @@ async fn used(catalog: &dyn Catalog, user: UserId) -> u64 {
     catalog.user(user).await.expect("an answer").expect("the user is there").used_bytes
 }
 
-async fn set_quota(catalog: &dyn Catalog, user: UserId, quota_bytes: u64) {
+pub(super) async fn set_quota(catalog: &dyn Catalog, user: UserId, quota_bytes: u64) {
     let change = UserChange { quota_bytes: Some(quota_bytes), ..UserChange::default() };
     catalog.update_user(user, &change).await.expect("an answer");
 }
@@ -103,13 +106,13 @@ fn next(state: &mut u64, bound: u64) -> u64 {
 }
 
 /// One of everything that can happen to images, chosen at random. Others do the same at the same time, so anything may have happened before.
-async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) {
+pub(super) async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) {
     let all = owned(catalog, owner).await;
     let image = if all.is_empty() { None } else { Some(&all[next(state, all.len() as u64) as usize]) };
-    let rendition: Option<RenditionId> = image.map(|image| image.renditions[next(state, 2) as usize].id);
+    let rendition: Option<RenditionId> = image.map(|image| image.renditions[next(state, image.renditions.len() as u64) as usize].id);
     let request_id = (next(state, 2) == 0).then(|| format!("request {}", next(state, 40)));
     let size_bytes = next(state, 1_000);
-    match (next(state, 8), image, rendition) {
+    match (next(state, 9), image, rendition) {
         (0..2, _, _) | (_, None, _) | (_, _, None) => {
             catalog.create_image(NewImage { request_id, ..sized(png(owner), size_bytes) }, BEGIN).await.expect("an answer");
         }
@@ -119,13 +122,17 @@ async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) {
         (3, _, Some(id)) => {
             catalog.retry(id, BEGIN).await.expect("an answer");
         }
+        (4, Some(image), _) => {
+            let spec = Spec { quality: Some(next(state, 5) as u8 + 1), ..Spec::new(Format::Jpeg) };
+            catalog.create_rendition(image.id, &spec, 4, BEGIN).await.expect("an answer");
+        }
         (kind, _, Some(id)) => {
             let Claim::Granted(job) = catalog.claim(id, "worker", super::support::LEASE, BEGIN).await.expect("an answer") else { return };
             let output = sized_output(&job, size_bytes);
             let failure = Failure { reason: FailureReason::CorruptInput, message: "broken".to_owned() };
             let _ = match kind {
-                4 => catalog.fail(&job, &failure, second(1)).await.expect("an answer"),
-                5 => catalog.release(&job, BEGIN, true, second(1)).await.expect("an answer"),
+                5 => catalog.fail(&job, &failure, second(1)).await.expect("an answer"),
+                6 => catalog.release(&job, BEGIN, true, second(1)).await.expect("an answer"),
                 _ => {
                     for _ in 0..2 {
                         let _ = catalog.complete(&job, &output, PICTURE, second(1)).await.expect("an answer");

@@ -1,0 +1,96 @@
+//! How much memory all conversions of a worker may take together.
+
+use std::sync::Arc;
+
+use tintype_store::{ConversionLimits, FailureReason, ImageHeader, Spec};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::job::JobError;
+
+/// What is counted, because a semaphore's permits are few.
+const UNIT_BYTES: u64 = 1 << 20;
+
+/// What a pixel may take: two copies in 16 bit with alpha. Most take less, so this is a bound and no forecast.
+const PIXEL_BYTES: u64 = 16;
+
+/// Memory that conversions are given before they begin, in the order in which they ask.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes: u64,
+    units: Arc<Semaphore>,
+}
+
+impl Budget {
+    /// A budget of its own for each worker.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let units = usize::try_from(bytes / UNIT_BYTES).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { bytes, units: Arc::new(Semaphore::new(units)) }
+    }
+
+    /// Enough for all slots, but not more than half of the memory that there is.
+    pub(crate) fn default_bytes(slots: usize, limits: &ConversionLimits) -> u64 {
+        let half = tintype_process::memory_bytes().map_or(u64::MAX, |bytes| bytes / 2);
+        limits.memory_bytes.saturating_mul(slots as u64).min(half)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Waits until there is room for a conversion; it is given back with the permit. Refuses what would not fit even alone.
+    pub(crate) async fn room_for(&self, needed_bytes: u64) -> Result<OwnedSemaphorePermit, JobError> {
+        let units = u32::try_from(needed_bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        if u64::from(units) > self.bytes / UNIT_BYTES {
+            let message = format!(
+                "the conversion may need {needed_bytes} bytes of memory, more than the limit of {} for all conversions (conversion_budget_bytes)",
+                self.bytes
+            );
+            return Err(JobError::failed(FailureReason::ResourceLimit, message));
+        }
+        Ok(Arc::clone(&self.units).acquire_many_owned(units).await.expect("nobody closes the semaphore"))
+    }
+}
+
+/// The most that a conversion may take: file, pixels and result, or the limit of one conversion, which holds it anyway.
+pub(crate) fn needed_bytes(size_bytes: u64, header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> u64 {
+    let pixels = u64::from(header.width) * u64::from(header.height);
+    let made = match spec.resize {
+        Some(resize) if resize.enlarge => limits.image.max_frame_pixels,
+        _ => 0,
+    };
+    let needed = pixels.max(made).saturating_mul(PIXEL_BYTES).saturating_add(size_bytes.saturating_mul(2));
+    needed.min(limits.memory_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use tintype_store::Format;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn conversions_wait_for_each_other_and_one_too_large_alone_is_refused_by_name() {
+        let budget = Budget::new(10 << 20);
+        let first = budget.room_for(6 << 20).await.ok().expect("there is room");
+        let mut second = Box::pin(budget.room_for(5 << 20));
+        assert!(futures_util::poll!(&mut second).is_pending(), "there is no room for both");
+        drop(first);
+        assert!(second.await.is_ok());
+        let Err(JobError::Failed(failure)) = budget.room_for((10 << 20) + 1).await else { panic!("it never fits") };
+        assert_eq!(failure.reason, FailureReason::ResourceLimit);
+        let needed = "may need 10485761 bytes of memory, more than the limit of 10485760";
+        assert!(failure.message.contains(needed) && failure.message.contains("conversion_budget_bytes"), "{}", failure.message);
+    }
+
+    #[test]
+    fn the_need_follows_from_the_header_and_ends_at_the_limit_of_a_conversion() {
+        let limits = ConversionLimits::default();
+        let header = ImageHeader { format: Format::Png, width: 1000, height: 1000, frame_count: 1 };
+        let plain = Spec::new(Format::Jpeg);
+        assert_eq!(needed_bytes(500_000, &header, &plain, &limits), 17_000_000);
+        let larger: Spec = "jpeg width=16000 enlarge".parse().expect("it is a spec");
+        assert_eq!(needed_bytes(500_000, &header, &larger, &limits), 801_000_000);
+        let huge = ImageHeader { width: 16_000, height: 16_000, ..header };
+        assert_eq!(needed_bytes(1, &huge, &plain, &limits), limits.memory_bytes);
+    }
+}

@@ -1,0 +1,104 @@
+//! Warm converter processes, so that no picture can hurt the service.
+//!
+//! A converter is this program, started anew without its environment and shut in by limits, Landlock and seccomp ([`sandbox`]) before it
+//! sees a picture. Worker and converter share a socket for a line of text each way ([`message`]) and two pieces of memory: the original,
+//! sealed before it is shared, and the result, sealed before it is believed ([`shared`]). No pixel passes through a pipe.
+//!
+//! A picture that crashes its converter, or holds it for too long, ends that process and its own job. The next job gets a new one. What
+//! remains: a picture that takes its converter over, without a crash, could falsify what that process makes until it is replaced.
+
+mod channel;
+mod child;
+mod converter;
+mod message;
+mod sandbox;
+mod serve;
+mod shared;
+mod system;
+
+use std::{
+    env, io,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use tintype_store::{ConversionLimits, Failure, ImageHeader, Picture, Spec};
+
+pub use message::Containment;
+pub use serve::serve;
+pub use shared::{SealedMemory, SharedMemory};
+
+use converter::Converter;
+
+/// The name, instead of a path, under which this program is started as a converter; `ps` shows it.
+const CONVERTER_NAME: &str = "tintype-converter";
+
+/// Conversions after which a converter is replaced.
+const MAX_CONVERSIONS: u32 = 500;
+
+/// CPU time after which a converter is replaced, in times of the limit of one conversion. A converter that is not replaced, because its
+/// worker is stopped or lost, ends after one time more.
+const MAX_CONVERSION_TIMES: u32 = 10;
+
+/// Memory of an idle converter beyond which it is replaced.
+const MAX_IDLE_BYTES: u64 = 64 << 20;
+
+/// Whether this process was started to convert: if so, [`serve`] is all that it may do.
+pub fn is_converter() -> bool {
+    env::args_os().next().is_some_and(|name| name == CONVERTER_NAME)
+}
+
+/// Converters that are kept warm; as many as there are conversions at once. All end when it is dropped, and with the worker, however it ends.
+#[derive(Debug)]
+pub struct Pool {
+    limits: ConversionLimits,
+    containment: Containment,
+    idle: Mutex<Vec<Converter>>,
+}
+
+/// Why a pool has no result.
+#[derive(Debug)]
+pub enum NoResult {
+    /// It lies with the image.
+    Failed(Failure),
+    /// It lies with this machine, which could not give what a conversion needs.
+    Machine(io::Error),
+}
+
+impl Pool {
+    /// Starts the first converter, which says what the kernel can do. Fails where no converter can be started.
+    pub async fn start(limits: ConversionLimits) -> io::Result<Self> {
+        let (first, containment) = Converter::start(&limits).await?;
+        Ok(Self { limits, containment, idle: Mutex::new(vec![first]) })
+    }
+
+    /// What holds the converters.
+    pub fn containment(&self) -> Containment {
+        self.containment
+    }
+
+    /// Converts `original` in a process of its own and returns the file, which nobody can change any more, and what is in it.
+    ///
+    /// Crash, timeout and exhausted memory are failures with their reasons. When this is dropped the conversion is killed.
+    pub async fn convert(&self, original: &SealedMemory, header: ImageHeader, spec: Spec) -> Result<(Bytes, Picture), NoResult> {
+        let converter = match self.idle_one() {
+            Some(converter) => converter,
+            None => Converter::start(&self.limits).await.map_err(NoResult::Machine)?.0,
+        };
+        let (result, converter) = converter.convert(original, header, spec, &self.limits).await?;
+        if let Some(converter) = converter.filter(|converter| !converter.is_worn_out(&self.limits)) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
+        }
+        result.map_err(NoResult::Failed)
+    }
+
+    /// The one that was used last, whose memory is warmest.
+    fn idle_one(&self) -> Option<Converter> {
+        loop {
+            let converter = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if converter.is_quiet() {
+                return Some(converter);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Memory that two processes share: written by one, sealed, then read by the other in place.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    ops::Deref,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create},
+    io::Errno,
+};
+
+use super::system::Mapping;
+
+/// Once sealed, nobody can change or shorten it, whoever else holds a descriptor, so a mapping of it never faults and never changes.
+const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::GROW).union(SealFlags::SHRINK);
+
+/// Memory without a name in any file system, gone with its last descriptor and mapping.
+#[derive(Debug)]
+pub struct SharedMemory(File);
+
+impl SharedMemory {
+    /// Empty memory, to be written.
+    pub fn create() -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = match memfd_create("tintype", flags | MemfdFlags::NOEXEC_SEAL) {
+            // Kernels before 6.3 do not know the last flag.
+            Err(Errno::INVAL) => memfd_create("tintype", flags),
+            created => created,
+        };
+        Ok(Self(memory?.into()))
+    }
+
+    /// Memory of another process, to be written.
+    pub(super) fn received(descriptor: OwnedFd) -> Self {
+        Self(descriptor.into())
+    }
+
+    /// Ends all writing, by whatever descriptor. Fails when somebody has mapped it to write.
+    pub fn seal(self) -> io::Result<SealedMemory> {
+        fcntl_add_seals(&self.0, SEALS | SealFlags::SEAL)?;
+        SealedMemory::received(self.0.into())
+    }
+
+    /// The descriptor, to be passed on.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Write for SharedMemory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Memory that never changes again.
+#[derive(Debug)]
+pub struct SealedMemory {
+    descriptor: OwnedFd,
+    size_bytes: usize,
+}
+
+impl SealedMemory {
+    /// Memory of another process. Refuses what is not sealed.
+    pub(super) fn received(descriptor: OwnedFd) -> io::Result<Self> {
+        if !fcntl_get_seals(&descriptor)?.contains(SEALS) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory is not sealed"));
+        }
+        let size_bytes = fstat(&descriptor)?.st_size as usize;
+        Ok(Self { descriptor, size_bytes })
+    }
+
+    /// What is in it.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    /// The descriptor, to be passed on.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// The bytes in place; they stay readable when this is dropped. Empty memory cannot be mapped.
+    pub(super) fn map(&self) -> io::Result<Mapped> {
+        Mapping::new(self.descriptor.as_fd(), self.size_bytes).map(Mapped)
+    }
+}
+
+/// The bytes of a [`SealedMemory`].
+#[derive(Debug)]
+pub(super) struct Mapped(Mapping);
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_memory_can_be_read_in_place_and_changed_by_nobody() {
+        let mut memory = SharedMemory::create().expect("there is memory");
+        memory.write_all(b"picture").expect("it can be written");
+        let mut other = memory.0.try_clone().expect("descriptors can be copied");
+        let sealed = memory.seal().expect("nobody has mapped it");
+        let mapped = sealed.map().expect("it can be mapped");
+        other.write_all(b"!").expect_err("no writing");
+        other.set_len(1).expect_err("no shortening");
+        drop((sealed, other));
+        assert_eq!(&*mapped, b"picture");
+    }
+
+    #[test]
+    fn memory_that_is_not_sealed_is_refused() {
+        let memory = SharedMemory::create().expect("there is memory");
+        let refused = SealedMemory::received(memory.0.into()).expect_err("its writer could shorten it");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    }
+}
