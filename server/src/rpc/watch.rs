@@ -199,13 +199,13 @@ impl Watch {
     /// Reads what is no longer at hand.
     async fn read_again(&mut self) -> Result<(), Refusal> {
         let mut events = Vec::new();
-        // Every part was read through here.
         let mut through = i64::MAX;
         for audience in &self.audiences {
             let part = self.core.changes.read_again(*audience, self.cursor.position, BATCH).await?.ok_or_else(too_old)?;
             events.extend(part.events);
             through = through.min(part.through);
         }
+        // What is read of one audience beyond the end of another one's part comes again with that.
         events.retain(|event| event.change.position <= through);
         events.sort_unstable_by_key(|event| event.change.position);
         self.take(events);

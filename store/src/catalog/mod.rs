@@ -92,7 +92,7 @@ pub trait Images {
     /// Up to `limit` images that `user` sees with an id below `before` (all when `None`), the largest id first.
     ///
     /// The cost depends on `limit` and on how many images the filter passes over, which is cheap for those of other times, not on how deep
-    /// `before` is. A user's own images are passed over in a list of others' that are shared with everyone.
+    /// `before` is. A list of others' images passes over those of the user's own that are shared with everyone.
     async fn list_images(
         &self,
         user: UserId,
@@ -107,6 +107,20 @@ pub trait Images {
 
     /// What the catalog knows of a blob that an image or a rendition refers to; `None` once that is deleted.
     async fn blob(&self, key: &BlobKey) -> Result<Option<StoredBlob>, StoreError>;
+}
+
+/// What is asked for images that are there.
+#[async_trait]
+pub trait Edits {
+    /// Records a pending rendition, unless the image has `max_renditions` already or its owner stores as much as the quota allows.
+    ///
+    /// Idempotent on the image and the text of the spec, also when many ask at once: the first makes it, and the others get that one, in
+    /// whatever state it is and whatever limit or quota is reached by then.
+    async fn create_rendition(&self, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) -> Result<Requested, StoreError>;
+
+    /// Changes an image's file name and labels. Of changes at once each is applied to what the one before it left. One that changes nothing
+    /// writes nothing.
+    async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError>;
 }
 
 /// Who sees an image besides its owner. An image of a deleted user is seen by nobody, also while it is still there.
@@ -142,20 +156,6 @@ pub trait Shares {
     /// Up to `limit` images that the user owns or that are shared with the user by name, with an id above `after`, the smallest id first.
     /// The cost depends on `limit` alone.
     async fn watched_images(&self, user: UserId, after: ImageId, limit: u32) -> Result<Vec<SeenImage>, StoreError>;
-}
-
-/// What is asked for images that are there.
-#[async_trait]
-pub trait Edits {
-    /// Records a pending rendition, unless the image has `max_renditions` already or its owner stores as much as the quota allows.
-    ///
-    /// Idempotent on the image and the text of the spec, also when many ask at once: the first makes it, and the others get that one, in
-    /// whatever state it is and whatever limit or quota is reached by then.
-    async fn create_rendition(&self, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) -> Result<Requested, StoreError>;
-
-    /// Changes an image's file name and labels. Of changes at once each is applied to what the one before it left. One that changes nothing
-    /// writes nothing.
-    async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError>;
 }
 
 /// Renditions on their way.
@@ -288,6 +288,6 @@ pub trait Overview {
 
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
 pub trait Catalog:
-    Users + Images + Shares + Edits + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
+    Users + Images + Edits + Shares + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
 {
 }

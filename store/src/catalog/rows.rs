@@ -194,6 +194,21 @@ pub(super) fn images(rows: Vec<ImageRow>) -> std::collections::BTreeMap<ImageId,
     images
 }
 
+/// Why `spec` is not recorded for this image; `None` when it is. One decision for both databases, made while nobody else changes the image.
+pub(super) fn refused_rendition(image: Image, owner: Option<&User>, spec: &Spec, max_renditions: u32) -> Option<Requested> {
+    let rendition_count = image.renditions.len() as u32;
+    let wanted = spec.canonical();
+    if let Some(standing) = image.renditions.into_iter().find(|rendition| rendition.spec == wanted) {
+        return Some(Requested::Standing(standing));
+    }
+    match owner {
+        None => Some(Requested::Missing),
+        _ if rendition_count >= max_renditions => Some(Requested::TooMany { rendition_count }),
+        Some(&User { quota_bytes, used_bytes, .. }) if used_bytes >= quota_bytes => Some(Requested::OverQuota { quota_bytes, used_bytes }),
+        Some(_) => None,
+    }
+}
+
 /// The same of an image as a user sees it.
 pub(super) struct SeenRow {
     row: ImageRow,
@@ -212,21 +227,6 @@ pub(super) fn seen_images(rows: Vec<SeenRow>) -> Vec<SeenImage> {
             SeenImage { image, access, named }
         })
         .collect()
-}
-
-/// Why `spec` is not recorded for this image; `None` when it is. One decision for both databases, made while nobody else changes the image.
-pub(super) fn refused_rendition(image: Image, owner: Option<&User>, spec: &Spec, max_renditions: u32) -> Option<Requested> {
-    let rendition_count = image.renditions.len() as u32;
-    let wanted = spec.canonical();
-    if let Some(standing) = image.renditions.into_iter().find(|rendition| rendition.spec == wanted) {
-        return Some(Requested::Standing(standing));
-    }
-    match owner {
-        None => Some(Requested::Missing),
-        _ if rendition_count >= max_renditions => Some(Requested::TooMany { rendition_count }),
-        Some(&User { quota_bytes, used_bytes, .. }) if used_bytes >= quota_bytes => Some(Requested::OverQuota { quota_bytes, used_bytes }),
-        Some(_) => None,
-    }
 }
 
 from_row!(User, |row| User {
