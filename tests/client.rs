@@ -154,14 +154,19 @@ impl Client {
         Self { channel, token: None }
     }
 
+    /// What puts the token into the calls of any generated client.
+    pub fn bearer(&self) -> Bearer {
+        Bearer(self.token.clone())
+    }
+
     /// The generated client for calls that have no method here.
     pub fn images(&self) -> ImageServiceClient<InterceptedService<Channel, Bearer>> {
-        ImageServiceClient::with_interceptor(self.channel.clone(), Bearer(self.token.clone()))
+        ImageServiceClient::with_interceptor(self.channel.clone(), self.bearer())
     }
 
     /// The generated client for sign-in, tokens and the caller's own account.
     pub fn auth(&self) -> AuthServiceClient<InterceptedService<Channel, Bearer>> {
-        AuthServiceClient::with_interceptor(self.channel.clone(), Bearer(self.token.clone()))
+        AuthServiceClient::with_interceptor(self.channel.clone(), self.bearer())
     }
 
     /// The caller as the server knows it now.

@@ -15,7 +15,7 @@ mod settings;
 mod watcher;
 
 pub use bucket::Bucket;
-pub use client::{Client, Download, Refused, Upload, sign_in};
+pub use client::{Bearer, Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};
 pub use gate::Gate;
 pub use program::{Program, own_binary};

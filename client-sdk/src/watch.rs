@@ -48,7 +48,7 @@ pub enum Event {
         /// When.
         at: SystemTime,
     },
-    /// The file name or labels of an image were changed.
+    /// The file name or labels of an image were changed, or what the caller may do with it.
     Updated {
         /// The image.
         image: Image,

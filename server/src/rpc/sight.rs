@@ -72,7 +72,7 @@ impl Sight {
 
 #[cfg(test)]
 mod tests {
-    use tintype_store::{BlobKey, Change, Format, Image, ImageHeader, Timestamp};
+    use tintype_store::{BlobKey, Change, Format, Image, ImageHeader, Labels, Timestamp};
 
     use super::*;
 
@@ -95,7 +95,7 @@ mod tests {
             size_bytes: 1,
             sha256: [0; 32],
             blob: BlobKey::original(ADA, Format::Png),
-            labels: tintype_store::Labels::new(),
+            labels: Labels::new(),
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
             renditions: Vec::new(),

@@ -92,7 +92,7 @@ pub trait Images {
     /// Up to `limit` images that `user` sees with an id below `before` (all when `None`), the largest id first.
     ///
     /// The cost depends on `limit` and on how many images the filter passes over, which is cheap for those of other times, not on how deep
-    /// `before` is.
+    /// `before` is. A list of others' images passes over those of the user's own that are shared with everyone.
     async fn list_images(
         &self,
         user: UserId,
@@ -127,7 +127,7 @@ pub trait Edits {
 #[async_trait]
 pub trait Shares {
     /// Shares an image, or changes the role of a share with the same party. A share that is new to a user appends a
-    /// [`Created`](crate::ChangeKind::Created) to the user's part of the change log.
+    /// [`Created`](crate::ChangeKind::Created) to the user's part of the change log, a new role an [`Updated`](crate::ChangeKind::Updated).
     ///
     /// A user who does not exist is shared with like one who does, and sees nothing of it even when created later. At most `max_shares`
     /// shares of an image, also of those at once.

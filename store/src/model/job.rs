@@ -104,7 +104,7 @@ pub enum ChangeKind {
     Created,
     /// A rendition was asked for, or went from one state to another.
     RenditionChanged,
-    /// Its file name or labels were changed.
+    /// Its file name or labels were changed; in a copy also: its share has another role.
     Updated,
     /// It was deleted; in a copy also: it is not shared any more.
     Deleted,

@@ -3,7 +3,7 @@ use sqlx::{query, query_as, query_scalar};
 
 use super::Postgres;
 use crate::{
-    ImageId, Party, RenditionId, SeenImage, Share, ShareRole, Sharing, StoreError, Timestamp, UserId,
+    ChangeKind, ImageId, Party, RenditionId, SeenImage, Share, ShareRole, Sharing, StoreError, Timestamp, UserId,
     catalog::{
         Shares,
         rows::{self, SeenRow, image_columns, image_joins, rendition_columns, select_seen_images},
@@ -28,9 +28,9 @@ impl Shares for Postgres {
         };
         // Waits for changes that are under way and did not see the share: whoever is told of it sees what they made.
         query("SELECT FROM renditions WHERE image_id = $1 ORDER BY id FOR UPDATE").bind(image.0).execute(&mut *tx).await?;
-        let before: Vec<(String, Option<i64>)> =
-            query_as("SELECT user_name, user_id FROM shares WHERE image_id = $1").bind(image.0).fetch_all(&mut *tx).await?;
-        let same = before.iter().find(|(name, _)| name == party.user_name());
+        let before: Vec<(String, Option<i64>, String)> =
+            query_as("SELECT user_name, user_id, role FROM shares WHERE image_id = $1").bind(image.0).fetch_all(&mut *tx).await?;
+        let same = before.iter().find(|(name, ..)| name == party.user_name());
         if same.is_none() && before.len() >= max_shares as usize {
             return Ok(Sharing::TooMany);
         }
@@ -47,14 +47,14 @@ impl Shares for Postgres {
              RETURNING user_name, role, created_at",
         );
         let share = share.bind(image.0).bind(party.user_name()).bind(viewer).bind(role.name()).bind(now.0).fetch_one(&mut *tx).await?;
-        query("INSERT INTO changes (image_id, owner_id, viewer_id, kind, at) SELECT $1, $2, $3, 'created', $4 WHERE $5")
-            .bind(image.0)
-            .bind(owner)
-            .bind(viewer)
-            .bind(now.0)
-            .bind(viewer.is_some() && same.is_none_or(|(_, before)| *before != viewer))
-            .execute(&mut *tx)
-            .await?;
+        let told = match same {
+            Some((_, before, same_role)) if *before == viewer => (same_role != role.name()).then_some(ChangeKind::Updated),
+            _ => Some(ChangeKind::Created),
+        };
+        if let (Some(kind), Some(viewer)) = (told, viewer) {
+            let tell = query("INSERT INTO changes (image_id, owner_id, viewer_id, kind, at) VALUES ($1, $2, $3, $4, $5)");
+            tell.bind(image.0).bind(owner).bind(viewer).bind(kind.name()).bind(now.0).execute(&mut *tx).await?;
+        }
         tx.commit().await?;
         Ok(Sharing::Done(share))
     }

@@ -212,12 +212,14 @@ async fn told(catalog: &dyn Catalog, audience: UserId, position: i64) -> Vec<Cha
 }
 
 pub(super) async fn those_it_is_shared_with_are_told_of_every_change(fresh: Fresh) {
-    use ChangeKind::{Created, Deleted, RenditionChanged};
+    use ChangeKind::{Created, Deleted, RenditionChanged, Updated};
     let catalog = fresh.catalog;
     let (ada, bob) = (user(&*catalog, "ada").await, user(&*catalog, "bob").await);
     let image = create(&*catalog, png(ada), BEGIN).await;
     share(&*catalog, image.id, &named("bob"), ShareRole::Viewer).await;
-    share(&*catalog, image.id, &named("bob"), ShareRole::Editor).await;
+    for _ in 0..2 {
+        share(&*catalog, image.id, &named("bob"), ShareRole::Editor).await;
+    }
     share(&*catalog, image.id, &named("nobody"), ShareRole::Viewer).await;
     let job = claim(&*catalog, image.renditions[0].id, second(1)).await;
     share(&*catalog, image.id, &Party::Everyone, ShareRole::Viewer).await;
@@ -229,7 +231,7 @@ pub(super) async fn those_it_is_shared_with_are_told_of_every_change(fresh: Fres
 
     for (audience, viewer, expected) in [
         (ada, None, vec![Created, RenditionChanged, RenditionChanged, RenditionChanged, Deleted]),
-        (bob, Some(bob), vec![Created, RenditionChanged, RenditionChanged, Deleted, Created, Deleted]),
+        (bob, Some(bob), vec![Created, Updated, RenditionChanged, RenditionChanged, Deleted, Created, Deleted]),
         (Party::EVERYONE, Some(Party::EVERYONE), vec![Created, RenditionChanged, RenditionChanged, Deleted]),
     ] {
         let changes = told(&*catalog, audience, 0).await;
