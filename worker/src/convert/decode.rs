@@ -71,7 +71,7 @@ fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Convert
     let mut decoder = PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)).map_err(ConvertError::decoding)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, u64::from(width) * u64::from(height) * 4, limits)?;
-    let (icc_profile, orientation) = metadata(&mut decoder);
+    let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
     let frame = decoder.apng().map_err(ConvertError::decoding)?.into_frames().next();
     let frame = frame.ok_or_else(|| ConvertError::corrupt("it has no frame"))?.map_err(ConvertError::decoding)?;
     Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation })
@@ -94,7 +94,7 @@ fn decode(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw
     let mut decoder = reader.into_decoder().map_err(ConvertError::decoding)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
-    let (icc_profile, orientation) = metadata(&mut decoder);
+    let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
     let mut image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
     if format == ImageFormat::Tiff && has_premultiplied_alpha(input) {
         image = pixels::with_straight_alpha(pixels::in_integers(image));
@@ -112,7 +112,7 @@ fn has_premultiplied_alpha(tiff: &[u8]) -> bool {
 }
 
 /// ICC profile and orientation; those that cannot be read count as absent, since the pixels are what matters.
-pub(super) fn metadata(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Orientation) {
+pub(super) fn colours_and_orientation(decoder: &mut (impl ImageDecoder + ?Sized)) -> (Option<Vec<u8>>, Orientation) {
     let icc_profile = decoder.icc_profile().ok().flatten();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     (icc_profile, orientation)

@@ -6,7 +6,7 @@
 
 use image::{DynamicImage, GrayImage, RgbImage, metadata::Orientation};
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
-use tintype_store::ConversionLimits;
+use tintype_store::{ConversionLimits, Effort, Spec};
 use zune_jpeg::{
     JpegDecoder,
     errors::DecodeErrors,
@@ -16,6 +16,7 @@ use zune_jpeg::{
 use super::{
     ConvertError,
     decode::{Raw, check_size},
+    metadata::Metadata,
 };
 
 pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, ConvertError> {
@@ -46,20 +47,27 @@ pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Con
     Ok(Raw { image: image.expect("the buffer was made for this size"), icc_profile, orientation })
 }
 
-/// Writes baseline JPEG, 4:2:0, with the standard's Huffman tables. The image is 8-bit grey or RGB.
-pub(super) fn encode(image: &DynamicImage, quality: u8) -> Result<Vec<u8>, ConvertError> {
+/// Writes JPEG, 4:2:0. The image is 8-bit grey or RGB.
+pub(super) fn encode(image: &DynamicImage, spec: &Spec, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
     let (width, height) = (side(image.width())?, side(image.height())?);
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
+    let mut encoder = Encoder::new(&mut bytes, spec.quality().clamp(1, 100));
     encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
     // The default takes the colour of one pixel in four, which falsifies fine patterns.
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    if spec.effort == Effort::Small {
+        encoder.set_progressive(true);
+        encoder.set_optimized_huffman_tables(true);
+    }
     match image {
         DynamicImage::ImageLuma8(grey) => encoder.encode(grey, width, height, ColorType::Luma),
         DynamicImage::ImageRgb8(rgb) => encoder.encode(rgb, width, height, ColorType::Rgb),
         other => return Err(ConvertError::encoding(format_args!("JPEG has no {:?}", other.color()))),
     }
     .map_err(ConvertError::encoding)?;
+    // Behind the start marker and the JFIF segment, which wants to be first.
+    let after_jfif = 4 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+    bytes.splice(after_jfif..after_jfif, metadata.jpeg_segments());
     Ok(bytes)
 }
 

@@ -10,13 +10,20 @@ mod colour;
 mod decode;
 mod encode;
 mod error;
+mod finish;
+mod gif;
 mod jpeg;
+mod metadata;
 mod pixels;
-mod png_out;
+mod png;
+mod rectangle;
+mod webp;
 
 use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec};
 
 pub use error::ConvertError;
+use finish::Finish;
+use metadata::Metadata;
 
 /// What [`convert`] reads.
 pub const INPUT_FORMATS: [Format; 9] =
@@ -36,8 +43,9 @@ pub struct Converted {
 
 /// Converts a file. `header` is what its header says.
 ///
-/// An animation becomes an animated PNG; every other target gets its first frame, and [`Picture::first_frame_only`] says so. So it does for
-/// the first page of a TIFF that has several. The entries of an ICO are one picture in several sizes: the largest is drawn.
+/// An animation stays one in the formats that have it (PNG, WebP, GIF); every other target gets its first frame, and
+/// [`Picture::first_frame_only`] says so. So it does for the first page of a TIFF that has several. The entries of an ICO are one picture in
+/// several sizes: the largest is drawn.
 ///
 /// Two copies of the decoded picture have to fit into `limits.memory_bytes`. Time is not limited here. May panic on input that makes a
 /// decoder panic: callers contain that.
@@ -47,12 +55,19 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     if !OUTPUT_FORMATS.contains(&spec.format) {
         return Err(ConvertError::unsupported_output(format!("{} is not made here", spec.format)));
     }
+    let metadata = if spec.keep_metadata { Metadata::read(input, header.format) } else { Metadata::default() };
     let animated = header.frame_count > 1 && matches!(header.format, Format::Gif | Format::Png | Format::WebP);
-    if animated && spec.format == Format::Png {
-        return png_out::encode_animation(animation::open(input, header, limits)?, header.frame_count);
+    if animated && matches!(spec.format, Format::Gif | Format::Png | Format::WebP) {
+        let animation = animation::open(input, header, spec, limits)?;
+        return match spec.format {
+            Format::Gif => gif::encode_animation(animation, spec),
+            Format::WebP => webp::encode_animation(animation, spec, &metadata),
+            _ => png::encode_animation(animation, &metadata),
+        };
     }
     let image = decode::first_frame(input, header, limits)?;
-    let first_frame_only = animated || (header.frame_count > 1 && header.format == Format::Tiff);
+    let image = Finish::of(spec, image.width(), image.height(), limits)?.apply(image);
+    let first_frame_only = header.frame_count > 1 && header.format != Format::Ico;
     let picture = Picture { width: image.width(), height: image.height(), frame_count: 1, first_frame_only };
-    Ok(Converted { bytes: encode::encode(image, spec)?, picture })
+    Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture })
 }

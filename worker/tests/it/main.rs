@@ -4,4 +4,6 @@ mod animations;
 mod conversions;
 mod corpus;
 mod damage;
+mod keeping;
 mod pictures;
+mod specs;

@@ -1,13 +1,13 @@
 //! PNG out, still and animated.
 
-use image::{DynamicImage, RgbaImage};
-use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder};
+use image::DynamicImage;
+use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk::ChunkType};
 use tintype_store::Picture;
 
-use super::{ConvertError, Converted, animation::Animation};
+use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
 
 /// Writes a still picture of any kind of integer pixels, quickly.
-pub(super) fn encode_still(image: DynamicImage) -> Result<Vec<u8>, ConvertError> {
+pub(super) fn encode_still(image: DynamicImage, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
     let (color, depth) = match image {
         DynamicImage::ImageLuma8(_) => (ColorType::Grayscale, BitDepth::Eight),
         DynamicImage::ImageLumaA8(_) => (ColorType::GrayscaleAlpha, BitDepth::Eight),
@@ -31,17 +31,19 @@ pub(super) fn encode_still(image: DynamicImage) -> Result<Vec<u8>, ConvertError>
         }
     }
     let mut writer = encoder.write_header().map_err(ConvertError::encoding)?;
+    for (name, data) in metadata.png_chunks() {
+        writer.write_chunk(ChunkType(name), &data).map_err(ConvertError::encoding)?;
+    }
     writer.write_image_data(&samples).map_err(ConvertError::encoding)?;
     writer.finish().map_err(ConvertError::encoding)?;
     Ok(bytes)
 }
 
-/// Writes every frame, as the rectangle that differs from the one before. The animation has exactly `frame_count` frames, because
-/// limits were checked with that number: fewer or more are an error.
-pub(super) fn encode_animation(mut animation: Animation<'_>, frame_count: u32) -> Result<Converted, ConvertError> {
-    let ended = |frames: u32| ConvertError::corrupt(format_args!("it ends after {frames} of {frame_count} frames"));
-    let (first, delay_ms) = animation.next_frame()?.ok_or_else(|| ended(0))?;
+/// Writes every frame, as the rectangle that differs from the one before.
+pub(super) fn encode_animation(mut animation: Animation<'_>, metadata: &Metadata) -> Result<Converted, ConvertError> {
+    let (first, delay_ms) = animation.next_frame()?.ok_or_else(|| ConvertError::corrupt("it has no frame"))?;
     let (width, height) = first.dimensions();
+    let frame_count = animation.frame_count;
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, width, height);
     encoder.set_color(ColorType::Rgba);
@@ -51,11 +53,13 @@ pub(super) fn encode_animation(mut animation: Animation<'_>, frame_count: u32) -
     encoder.set_blend_op(BlendOp::Source).map_err(ConvertError::encoding)?;
     encoder.set_dispose_op(DisposeOp::None).map_err(ConvertError::encoding)?;
     let mut writer = encoder.write_header().map_err(ConvertError::encoding)?;
+    for (name, data) in metadata.png_chunks() {
+        writer.write_chunk(ChunkType(name), &data).map_err(ConvertError::encoding)?;
+    }
     set_delay(&mut writer, delay_ms)?;
     writer.write_image_data(&first).map_err(ConvertError::encoding)?;
     let mut shown = first;
-    for index in 1..frame_count {
-        let (frame, delay_ms) = animation.next_frame()?.ok_or_else(|| ended(index))?;
+    while let Some((frame, delay_ms)) = animation.next_frame()? {
         let changed = Rectangle::of_changes(&shown, &frame);
         // Position and size may at no time reach beyond the canvas together.
         writer.reset_frame_position().map_err(ConvertError::encoding)?;
@@ -64,9 +68,6 @@ pub(super) fn encode_animation(mut animation: Animation<'_>, frame_count: u32) -
         set_delay(&mut writer, delay_ms)?;
         writer.write_image_data(&changed.cut_out_of(&frame)).map_err(ConvertError::encoding)?;
         shown = frame;
-    }
-    if animation.next_frame()?.is_some() {
-        return Err(ConvertError::corrupt(format_args!("it has more than the {frame_count} frames that its header says")));
     }
     writer.finish().map_err(ConvertError::encoding)?;
     Ok(Converted { bytes, picture: Picture { width, height, frame_count, first_frame_only: false } })
@@ -79,36 +80,4 @@ fn set_delay(writer: &mut png::Writer<&mut Vec<u8>>, delay_ms: u32) -> Result<()
         .find_map(|(unit_ms, per_second)| Some((u16::try_from(delay_ms / unit_ms).ok()?, per_second)))
         .unwrap_or((u16::MAX, 1));
     writer.set_frame_delay(numerator, denominator).map_err(ConvertError::encoding)
-}
-
-struct Rectangle {
-    x: u32,
-    y: u32,
-    width: u32,
-    height: u32,
-}
-
-impl Rectangle {
-    /// The smallest one that holds every changed pixel; a frame has to have one, so without a change it is the first pixel.
-    fn of_changes(before: &RgbaImage, after: &RgbaImage) -> Self {
-        let row_bytes = after.width() as usize * 4;
-        let rows = || before.chunks_exact(row_bytes).zip(after.chunks_exact(row_bytes)).enumerate();
-        let changed_rows = || rows().filter(|(_, (before, after))| before != after);
-        let Some((top, _)) = changed_rows().next() else { return Self { x: 0, y: 0, width: 1, height: 1 } };
-        let (mut left, mut right, mut bottom) = (usize::MAX, 0, top);
-        for (row, (before, after)) in changed_rows() {
-            let differs = |column: &usize| before[column * 4..][..4] != after[column * 4..][..4];
-            left = (0..row_bytes / 4).find(differs).unwrap_or(left).min(left);
-            right = (0..row_bytes / 4).rev().find(differs).unwrap_or(right).max(right);
-            bottom = row;
-        }
-        Self { x: left as u32, y: top as u32, width: (right - left + 1) as u32, height: (bottom - top + 1) as u32 }
-    }
-
-    fn cut_out_of(&self, image: &RgbaImage) -> Vec<u8> {
-        let row_bytes = image.width() as usize * 4;
-        let (left, length) = (self.x as usize * 4, self.width as usize * 4);
-        let rows = image.chunks_exact(row_bytes).skip(self.y as usize).take(self.height as usize);
-        rows.flat_map(|row| &row[left..][..length]).copied().collect()
-    }
 }
