@@ -52,6 +52,11 @@ pub(super) fn open<'a>(
         }
         Format::Png => {
             let mut decoder = PngDecoder::with_limits(reader, decoder_limits(limits)).map_err(ConvertError::decoding)?;
+            if decoder.color_type().bytes_per_pixel() > decoder.color_type().channel_count() {
+                return Err(ConvertError::unsupported_input(
+                    "an animated PNG of 16 bit is not read here, only its first frame for other formats",
+                ));
+            }
             let look = look(&mut decoder)?;
             let decoder = decoder.apng().map_err(ConvertError::decoding)?;
             let plays = plays(decoder.loop_count());

@@ -1,12 +1,11 @@
-use std::io::Cursor;
+use std::{borrow::Cow, io::Cursor};
 
 use image::{
     AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::png::PngDecoder, metadata::Orientation,
 };
-use tiff::tags::Tag;
 use tintype_store::{ConversionLimits, Format, ImageHeader};
 
-use super::{ConvertError, colour, jpeg, pixels};
+use super::{ConvertError, colour, ico, jpeg, pixels, tiff};
 
 /// What a decoder gives, before it is made what people see.
 pub(super) struct Raw {
@@ -15,13 +14,23 @@ pub(super) struct Raw {
     pub(super) orientation: Orientation,
 }
 
+impl Raw {
+    /// Upright, in sRGB.
+    pub(super) fn plain(image: DynamicImage) -> Self {
+        Self { image, icc_profile: None, orientation: Orientation::NoTransforms }
+    }
+}
+
 /// The picture, or its first frame, as people see it: upright, in sRGB, in integers of 8 or 16 bit, with alpha only where something shows
 /// through.
 pub(super) fn first_frame(input: &[u8], header: &ImageHeader, limits: &ConversionLimits) -> Result<DynamicImage, ConvertError> {
     let raw = match header.format {
         Format::Jpeg => jpeg::decode(input, limits)?,
+        Format::Tiff => tiff::decode(input, limits)?,
+        Format::Ico => ico::decode(input, limits)?,
+        Format::Bmp => through_image(&bitmap_with_known_header(input), header.format, limits)?,
         Format::Png if header.frame_count > 1 && has_separate_default_image(input)? => first_of_apng(input, limits)?,
-        format => decode(input, format, limits)?,
+        format => through_image(input, format, limits)?,
     };
     let mut image = pixels::in_integers(raw.image);
     if let Some(profile) = &raw.icc_profile
@@ -77,17 +86,18 @@ fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Convert
     Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation })
 }
 
-fn decode(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
+/// A PNG, WebP, GIF, BMP, QOI or PNM.
+pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
     let format = match format {
         Format::Png => ImageFormat::Png,
         Format::WebP => ImageFormat::WebP,
         Format::Gif => ImageFormat::Gif,
-        Format::Tiff => ImageFormat::Tiff,
         Format::Bmp => ImageFormat::Bmp,
-        Format::Ico => ImageFormat::Ico,
         Format::Qoi => ImageFormat::Qoi,
         Format::Pnm => ImageFormat::Pnm,
-        Format::Jpeg | Format::Avif => return Err(ConvertError::unsupported_input(format!("{format} is not read here"))),
+        Format::Jpeg | Format::Tiff | Format::Ico | Format::Avif => {
+            return Err(ConvertError::unsupported_input(format!("{format} is not read here")));
+        }
     };
     let mut reader = ImageReader::with_format(Cursor::new(input), format);
     reader.limits(decoder_limits(limits));
@@ -95,20 +105,24 @@ fn decode(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
-    if format == ImageFormat::Tiff && has_premultiplied_alpha(input) {
-        image = pixels::with_straight_alpha(pixels::in_integers(image));
-    }
+    let image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
     Ok(Raw { image, icc_profile, orientation })
 }
 
-/// Whether the colours of a TIFF are stored multiplied by their alpha ("associated alpha", TIFF 6.0, section 18), which `image` passes on
-/// as they are.
-fn has_premultiplied_alpha(tiff: &[u8]) -> bool {
-    const ASSOCIATED_ALPHA: u16 = 1;
-    let extra_samples =
-        tiff::decoder::Decoder::new(Cursor::new(tiff)).and_then(|mut decoder| decoder.find_tag_unsigned_vec(Tag::ExtraSamples));
-    extra_samples.is_ok_and(|samples| samples.is_some_and(|samples| samples.first() == Some(&ASSOCIATED_ALPHA)))
+/// Bitmaps with masks for colours and alpha behind the oldest header (Windows CE's `BI_ALPHABITFIELDS`) as what they are as well: bitmaps with
+/// a header that has these masks (`BITMAPV3INFOHEADER`).
+fn bitmap_with_known_header(input: &[u8]) -> Cow<'_, [u8]> {
+    const HEADER_BYTES: (std::ops::Range<usize>, u32, u32) = (14..18, 40, 56);
+    const COMPRESSION: (std::ops::Range<usize>, u32, u32) = (30..34, 6, 3);
+    let is = |(at, from, _): &(std::ops::Range<usize>, u32, u32)| input.get(at.clone()) == Some(&from.to_le_bytes());
+    if !is(&HEADER_BYTES) || !is(&COMPRESSION) {
+        return Cow::Borrowed(input);
+    }
+    let mut known = input.to_vec();
+    for (at, _, to) in [HEADER_BYTES, COMPRESSION] {
+        known[at].copy_from_slice(&to.to_le_bytes());
+    }
+    Cow::Owned(known)
 }
 
 /// ICC profile and orientation; those that cannot be read count as absent, since the pixels are what matters.

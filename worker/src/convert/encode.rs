@@ -23,7 +23,7 @@ pub(super) fn encode(image: DynamicImage, spec: &Spec, metadata: &Metadata) -> R
     }
     match spec.format {
         Format::Jpeg => jpeg::encode(&in_8_bit(onto(image, Rgb::WHITE)), spec, metadata),
-        Format::Png => png::encode_still(image, metadata),
+        Format::Png => png::encode_still(image, spec.effort, metadata),
         Format::WebP => webp::encode_still(in_8_bit(image), spec, metadata),
         Format::Gif => gif::encode_still(in_8_bit(image), spec),
         Format::Tiff => through_image(&without_grey_alpha(image), ImageFormat::Tiff),

@@ -4,11 +4,13 @@ use std::io::Cursor;
 
 use image::{
     ImageDecoder,
-    codecs::{gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder},
+    codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
     metadata::Orientation,
 };
 use tintype_store::Format;
 use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
+
+use super::tiff::Directory;
 
 /// Copied as it is, but for the orientation, which the pixels have already. Empty unless it was asked for.
 #[derive(Debug, Default, PartialEq)]
@@ -33,7 +35,7 @@ impl Metadata {
             Format::Png => Self { text: text_of_png(input), ..PngDecoder::new(reader).map(of).unwrap_or_default() },
             Format::WebP => WebPDecoder::new(reader).map(of).unwrap_or_default(),
             Format::Gif => GifDecoder::new(reader).map(of).unwrap_or_default(),
-            Format::Tiff => TiffDecoder::new(reader).map(of).unwrap_or_default(),
+            Format::Tiff => Directory::first(input).map(|page| of_tiff(&page)).unwrap_or_default(),
             Format::Bmp | Format::Ico | Format::Qoi | Format::Pnm | Format::Avif => Self::default(),
         };
         if let Some(exif) = &mut found.exif {
@@ -78,6 +80,12 @@ fn of_jpeg(input: &[u8]) -> Metadata {
         Ok(()) => Metadata { exif: decoder.exif().cloned(), xmp: decoder.xmp().cloned(), text: Vec::new() },
         Err(_) => Metadata::default(),
     }
+}
+
+/// Its own tags are about how the pixels are stored; those of the camera are too entangled with them to be copied.
+fn of_tiff(page: &Directory<'_>) -> Metadata {
+    const XMP: u16 = 700;
+    Metadata { xmp: page.bytes(XMP).map(<[u8]>::to_vec), ..Metadata::default() }
 }
 
 /// Text chunks from anywhere in the file, and not those that hold XMP.

@@ -1,9 +1,9 @@
 //! Bytes in, bytes out: no files, no clock, no queue. The same input and spec always give the same bytes.
 //!
-//! What it keeps to: the format is told by the header, never guessed again. Limits are checked before pixels are decoded. Orientation is
-//! applied and all metadata dropped. An embedded ICC profile for RGB or grey is converted to sRGB; one that cannot be used is ignored, and
-//! so are those of CMYK pictures. Transparency goes onto white where the target has none. 16 bit stay 16 bit where the target has them,
-//! else they are rounded to 8. Damaged pixels are an error, never a picture with holes.
+//! What it keeps to, in short (`docs/conversion.md` has it in full): the format is told by the header, never guessed again. Limits are checked
+//! before pixels are decoded. Orientation is applied, an ICC profile is converted to sRGB, metadata is dropped unless the spec keeps it.
+//! Transparency goes onto white, or the spec's colour, where the target has none. 16 bit stay 16 bit where the target has them, else they
+//! are rounded to 8. Damaged pixels are an error, never a picture with holes.
 
 mod animation;
 mod colour;
@@ -12,11 +12,15 @@ mod encode;
 mod error;
 mod finish;
 mod gif;
+mod ico;
+mod inks;
 mod jpeg;
 mod metadata;
 mod pixels;
 mod png;
 mod rectangle;
+mod streamed;
+mod tiff;
 mod webp;
 
 use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec};
@@ -31,6 +35,15 @@ pub const INPUT_FORMATS: [Format; 9] =
 
 /// What [`convert`] makes.
 pub const OUTPUT_FORMATS: [Format; 6] = [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp];
+
+/// What does the work in this build, for people who look into the matter: the same on every machine, but for the vector instructions used.
+pub fn codecs() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        return "JPEG by zune-jpeg and Tintype (AVX2), PNG by png and libdeflate, WebP by image-webp and libwebp";
+    }
+    "JPEG by zune-jpeg and Tintype, PNG by png and libdeflate, WebP by image-webp and libwebp"
+}
 
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +77,9 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
             Format::WebP => webp::encode_animation(animation, spec, &metadata),
             _ => png::encode_animation(animation, &metadata),
         };
+    }
+    if let Some(converted) = streamed::png_to_jpeg(input, header, spec, &metadata, limits)? {
+        return Ok(converted);
     }
     let image = decode::first_frame(input, header, limits)?;
     let image = Finish::of(spec, image.width(), image.height(), limits)?.apply(image);

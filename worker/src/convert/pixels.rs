@@ -3,10 +3,14 @@
 use image::{DynamicImage, ImageBuffer, Pixel};
 use tintype_store::Rgb;
 
+/// Whether grey pixels stay grey on it.
+pub(super) fn is_grey(Rgb([red, green, blue]): Rgb) -> bool {
+    red == green && green == blue
+}
+
 /// Without alpha: what is behind is this colour.
 pub(super) fn onto(image: DynamicImage, colour: Rgb) -> DynamicImage {
-    let grey = colour.0[0] == colour.0[1] && colour.0[1] == colour.0[2];
-    let image = if grey { image } else { without_grey_alpha(image) };
+    let image = if is_grey(colour) { image } else { without_grey_alpha(image) };
     let behind = |channel: usize| colour.0[channel];
     match image {
         DynamicImage::ImageLumaA8(it) => {

@@ -104,7 +104,12 @@ fn every_frame_gets_the_size_and_the_background_that_are_asked_for() {
 
 #[test]
 fn a_lossy_animation_is_smaller_and_looks_alike() {
-    let noise = |seed: u32| RgbaImage::from_fn(64, 64, |x, y| Rgba([(x * 4) as u8, (y * 4) as u8, ((x * y + seed) % 17) as u8, 255]));
+    let noise = |seed: u32| {
+        RgbaImage::from_fn(64, 64, |x, y| {
+            let noise = x.wrapping_mul(2_654_435_761).wrapping_add(y.wrapping_mul(40_503) ^ seed) >> 13 & 15;
+            Rgba([(x * 3 + noise) as u8, (y * 3 + noise) as u8, (x + y + noise) as u8, 255])
+        })
+    };
     let input = apng(&[(noise(1), 40), (noise(9), 40)], 0);
     let lossy = converted_to(&input, "webp").expect("it can be converted").bytes;
     let lossless = converted_to(&input, "webp lossless").expect("it can be converted").bytes;

@@ -1,41 +1,74 @@
 //! PNG out, still and animated.
 
+mod filter;
+
 use image::DynamicImage;
-use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk::ChunkType};
-use tintype_store::Picture;
+use libdeflater::{CompressionLvl, Compressor};
+use png::{BitDepth, BlendOp, ColorType, Compression, DeflateCompression, DisposeOp, Encoder, chunk, chunk::ChunkType};
+use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
 
-/// Writes a still picture of any kind of integer pixels, quickly.
-pub(super) fn encode_still(image: DynamicImage, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
-    let (color, depth) = match image {
-        DynamicImage::ImageLuma8(_) => (ColorType::Grayscale, BitDepth::Eight),
-        DynamicImage::ImageLumaA8(_) => (ColorType::GrayscaleAlpha, BitDepth::Eight),
-        DynamicImage::ImageRgb8(_) => (ColorType::Rgb, BitDepth::Eight),
-        DynamicImage::ImageRgba8(_) => (ColorType::Rgba, BitDepth::Eight),
-        DynamicImage::ImageLuma16(_) => (ColorType::Grayscale, BitDepth::Sixteen),
-        DynamicImage::ImageLumaA16(_) => (ColorType::GrayscaleAlpha, BitDepth::Sixteen),
-        DynamicImage::ImageRgb16(_) => (ColorType::Rgb, BitDepth::Sixteen),
-        DynamicImage::ImageRgba16(_) => (ColorType::Rgba, BitDepth::Sixteen),
-        other => return Err(ConvertError::encoding(format_args!("PNG has no {:?}", other.color()))),
-    };
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, image.width(), image.height());
-    encoder.set_color(color);
-    encoder.set_depth(depth);
-    encoder.set_compression(Compression::Fast);
+/// Levels of libdeflate.
+const BALANCED_LEVEL: i32 = 1;
+const SMALL_LEVEL: i32 = 8;
+
+const MAX_IDAT_BYTES: usize = 1 << 30;
+
+/// Writes a still picture of any kind of integer pixels.
+pub(super) fn encode_still(image: DynamicImage, effort: Effort, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
+    let (width, height, pixels) = (image.width(), image.height(), image.color());
+    let (color, depth) = layout(pixels)?;
     let mut samples = image.into_bytes();
     if depth == BitDepth::Sixteen {
         for sample in samples.as_chunks_mut().0 {
             *sample = u16::from_ne_bytes(*sample).to_be_bytes();
         }
     }
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    encoder.set_filter(png::Filter::Paeth);
+    encoder.set_deflate_compression(DeflateCompression::FdeflateUltraFast);
     let mut writer = encoder.write_header().map_err(ConvertError::encoding)?;
     for (name, data) in metadata.png_chunks() {
         writer.write_chunk(ChunkType(name), &data).map_err(ConvertError::encoding)?;
     }
-    writer.write_image_data(&samples).map_err(ConvertError::encoding)?;
+    if effort == Effort::Fast {
+        writer.write_image_data(&samples).map_err(ConvertError::encoding)?;
+    } else {
+        let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
+        let filtered = filter::filter_rows(&samples, width as usize * bytes_per_pixel, bytes_per_pixel);
+        drop(samples);
+        for part in deflated(&filtered, effort)?.chunks(MAX_IDAT_BYTES) {
+            writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
+        }
+    }
     writer.finish().map_err(ConvertError::encoding)?;
+    Ok(bytes)
+}
+
+fn layout(pixels: image::ColorType) -> Result<(ColorType, BitDepth), ConvertError> {
+    Ok(match pixels {
+        image::ColorType::L8 => (ColorType::Grayscale, BitDepth::Eight),
+        image::ColorType::La8 => (ColorType::GrayscaleAlpha, BitDepth::Eight),
+        image::ColorType::Rgb8 => (ColorType::Rgb, BitDepth::Eight),
+        image::ColorType::Rgba8 => (ColorType::Rgba, BitDepth::Eight),
+        image::ColorType::L16 => (ColorType::Grayscale, BitDepth::Sixteen),
+        image::ColorType::La16 => (ColorType::GrayscaleAlpha, BitDepth::Sixteen),
+        image::ColorType::Rgb16 => (ColorType::Rgb, BitDepth::Sixteen),
+        image::ColorType::Rgba16 => (ColorType::Rgba, BitDepth::Sixteen),
+        other => return Err(ConvertError::encoding(format_args!("PNG has no {other:?}"))),
+    })
+}
+
+fn deflated(filtered: &[u8], effort: Effort) -> Result<Vec<u8>, ConvertError> {
+    let level = if effort == Effort::Small { SMALL_LEVEL } else { BALANCED_LEVEL };
+    let mut compressor = Compressor::new(CompressionLvl::new(level).expect("it is one of libdeflate's levels"));
+    let mut bytes = vec![0; compressor.zlib_compress_bound(filtered.len())];
+    let length = compressor.zlib_compress(filtered, &mut bytes).map_err(ConvertError::encoding)?;
+    bytes.truncate(length);
     Ok(bytes)
 }
 
