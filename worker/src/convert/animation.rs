@@ -10,7 +10,7 @@ use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
 use super::{
     ConvertError,
     colour::Conversion,
-    decode::{check_size, colours_and_orientation, decoder_limits},
+    decode::{check_size, colours_and_orientation, decoder_limits, upright_size},
     finish::Finish,
 };
 
@@ -86,7 +86,7 @@ impl Animation<'_> {
             conversion.apply(&mut image);
         }
         image.apply_orientation(self.orientation);
-        Ok(Some((self.finish.apply(image).into_rgba8(), delay_ms)))
+        Ok(Some((self.finish.apply(image, 8).into_rgba8(), delay_ms)))
     }
 }
 
@@ -106,7 +106,7 @@ impl Look {
         check_size(width, height, u64::from(width) * u64::from(height) * FRAME_BYTES_PER_PIXEL, limits)?;
         let (profile, orientation) = colours_and_orientation(decoder);
         let conversion = profile.and_then(|profile| Conversion::to_srgb(&profile, ColorType::Rgba8));
-        let (width, height) = if swaps_sides(orientation) { (height, width) } else { (width, height) };
+        let (width, height) = upright_size(width, height, orientation);
         let finish = Finish::of(spec, width, height, limits)?;
         Ok(Self { conversion, orientation, finish, frame_count: header.frame_count })
     }
@@ -115,10 +115,6 @@ impl Look {
         let Self { conversion, orientation, finish, frame_count } = self;
         Animation { plays, frame_count, frames, frames_seen: 0, finish, conversion, orientation }
     }
-}
-
-fn swaps_sides(orientation: Orientation) -> bool {
-    matches!(orientation, Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH)
 }
 
 /// A GIF says how often it is *repeated*, and one that says nothing is played once.

@@ -3,7 +3,7 @@ use std::{borrow::Cow, io::Cursor};
 use image::{
     AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::png::PngDecoder, metadata::Orientation,
 };
-use tintype_store::{ConversionLimits, Format, ImageHeader};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
 
 use super::{ConvertError, colour, ico, jpeg, pixels, tiff};
 
@@ -12,20 +12,42 @@ pub(super) struct Raw {
     pub(super) image: DynamicImage,
     pub(super) icc_profile: Option<Vec<u8>>,
     pub(super) orientation: Orientation,
+    /// Where only a smaller picture was decoded.
+    pub(super) shrunk: Option<Shrunk>,
+}
+
+/// What is left of a picture that was decoded smaller than it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Shrunk {
+    /// Of each side: 1, 2 or 4.
+    pub(super) eighths: u32,
+    /// As stored.
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// A picture as people see it.
+pub(super) struct Upright {
+    pub(super) image: DynamicImage,
+    /// The size of the whole picture.
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// How much of each side `image` has: all 8, or less where that is enough.
+    pub(super) eighths: u32,
 }
 
 impl Raw {
     /// Upright, in sRGB.
     pub(super) fn plain(image: DynamicImage) -> Self {
-        Self { image, icc_profile: None, orientation: Orientation::NoTransforms }
+        Self { image, icc_profile: None, orientation: Orientation::NoTransforms, shrunk: None }
     }
 }
 
 /// The picture, or its first frame, as people see it: upright, in sRGB, in integers of 8 or 16 bit, with alpha only where something shows
 /// through.
-pub(super) fn first_frame(input: &[u8], header: &ImageHeader, limits: &ConversionLimits) -> Result<DynamicImage, ConvertError> {
+pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> Result<Upright, ConvertError> {
     let raw = match header.format {
-        Format::Jpeg => jpeg::decode(input, limits)?,
+        Format::Jpeg => jpeg::decode(input, spec, limits)?,
         Format::Tiff => tiff::decode(input, limits)?,
         Format::Ico => ico::decode(input, limits)?,
         Format::Bmp => through_image(&bitmap_with_known_header(input), header.format, limits)?,
@@ -39,7 +61,23 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, limits: &Conversio
         conversion.apply(&mut image);
     }
     image.apply_orientation(raw.orientation);
-    Ok(pixels::without_opaque_alpha(image))
+    let image = pixels::without_opaque_alpha(image);
+    let (width, height, eighths) = match raw.shrunk {
+        Some(Shrunk { eighths, width, height }) => {
+            let (width, height) = upright_size(width, height, raw.orientation);
+            (width, height, eighths)
+        }
+        None => (image.width(), image.height(), 8),
+    };
+    Ok(Upright { image, width, height, eighths })
+}
+
+/// The sides of a stored picture as people see them.
+pub(super) fn upright_size(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    match orientation {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => (height, width),
+        _ => (width, height),
+    }
 }
 
 /// Checks what a decoder is about to decode, which need not be what the header's reader saw.
@@ -83,7 +121,7 @@ fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Convert
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
     let frame = decoder.apng().map_err(ConvertError::decoding)?.into_frames().next();
     let frame = frame.ok_or_else(|| ConvertError::corrupt("it has no frame"))?.map_err(ConvertError::decoding)?;
-    Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation })
+    Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation, shrunk: None })
 }
 
 /// A PNG, WebP, GIF, BMP, QOI or PNM.
@@ -106,7 +144,7 @@ pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLim
     check_size(width, height, decoder.total_bytes(), limits)?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
     let image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
-    Ok(Raw { image, icc_profile, orientation })
+    Ok(Raw { image, icc_profile, orientation, shrunk: None })
 }
 
 /// Bitmaps with masks for colours and alpha behind the oldest header (Windows CE's `BI_ALPHABITFIELDS`) as what they are as well: bitmaps with

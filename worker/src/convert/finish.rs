@@ -22,9 +22,21 @@ impl Finish {
         Ok(Self { sampling, background: spec.background })
     }
 
-    pub(super) fn apply(&self, mut image: DynamicImage) -> DynamicImage {
+    /// How many eighths of each side are enough to start from: twice what is asked for. 1, 2, 4 or all 8.
+    pub(super) fn eighths_needed(spec: &Spec, width: u32, height: u32) -> u32 {
+        let Some(resize) = &spec.resize else { return 8 };
+        let sampling = Sampling::of(width, height, resize);
+        let enough = |eighths: &u32| {
+            let left = f64::from(*eighths) / 8.0;
+            sampling.from_width * left >= f64::from(sampling.width) * 2.0 && sampling.from_height * left >= f64::from(sampling.height) * 2.0
+        };
+        [1, 2, 4].into_iter().find(enough).unwrap_or(8)
+    }
+
+    /// For a frame of which `eighths` of each side are left, 8 for all of it.
+    pub(super) fn apply(&self, mut image: DynamicImage, eighths: u32) -> DynamicImage {
         if let Some(sampling) = &self.sampling {
-            image = sampling.apply(&image);
+            image = sampling.apply(&image, f64::from(eighths) / 8.0);
         }
         match self.background {
             Some(colour) => pixels::onto(image, colour),
@@ -80,9 +92,13 @@ impl Sampling {
         (self.width, self.height) == (width, height)
     }
 
-    fn apply(&self, image: &DynamicImage) -> DynamicImage {
+    fn apply(&self, image: &DynamicImage, factor: f64) -> DynamicImage {
         let mut target = DynamicImage::new(self.width, self.height, image.color());
-        let options = ResizeOptions::new().crop(self.left, self.top, self.from_width, self.from_height);
+        let (left, top) = (self.left * factor, self.top * factor);
+        // Rounding may not lead beyond the edge.
+        let width = (self.from_width * factor).min(f64::from(image.width()) - left);
+        let height = (self.from_height * factor).min(f64::from(image.height()) - top);
+        let options = ResizeOptions::new().crop(left, top, width, height);
         Resizer::new().resize(image, &mut target, &options).expect("the part lies inside, and both have the same kind of pixels");
         target
     }
@@ -119,5 +135,15 @@ mod tests {
             let drawn = [sampling.left, sampling.top, sampling.from_width, sampling.from_height].map(|side| side as u32);
             assert_eq!(((sampling.width, sampling.height), drawn.into()), (to, part), "{from:?} {resize:?}");
         }
+    }
+
+    #[test]
+    fn a_picture_is_shrunk_to_no_less_than_twice_the_size_asked_for() {
+        for (spec, eighths) in [("jpeg", 8), ("jpeg width=320", 2), ("jpeg width=225", 1), ("jpeg width=226", 2), ("jpeg width=1000", 8)] {
+            let spec: Spec = spec.parse().expect("it is a spec");
+            assert_eq!(Finish::eighths_needed(&spec, 3600, 2400), eighths, "{spec}");
+        }
+        let cover = "jpeg width=300 height=300 fit=cover".parse().expect("it is a spec");
+        assert_eq!(Finish::eighths_needed(&cover, 3600, 1200), 4);
     }
 }

@@ -81,8 +81,8 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     if let Some(converted) = streamed::png_to_jpeg(input, header, spec, &metadata, limits)? {
         return Ok(converted);
     }
-    let image = decode::first_frame(input, header, limits)?;
-    let image = Finish::of(spec, image.width(), image.height(), limits)?.apply(image);
+    let upright = decode::first_frame(input, header, spec, limits)?;
+    let image = Finish::of(spec, upright.width, upright.height, limits)?.apply(upright.image, upright.eighths);
     let first_frame_only = header.frame_count > 1 && header.format != Format::Ico;
     let picture = Picture { width: image.width(), height: image.height(), frame_count: 1, first_frame_only };
     Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture })

@@ -90,9 +90,11 @@ fn read_rows(reader: &mut Reader<Cursor<&[u8]>>, mut left: usize, mut take: impl
             read.ok_or_else(|| ConvertError::corrupt("it ends before its last row"))?;
         }
         if !take(rows) {
-            break;
+            return Ok(());
         }
     }
+    // What is behind the last row belongs to the picture's checksum.
+    reader.read_row(&mut vec![0; line_bytes]).map_err(|error| ConvertError::decoding(image_error(error)))?;
     Ok(())
 }
 

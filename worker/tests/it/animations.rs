@@ -106,7 +106,7 @@ fn every_frame_gets_the_size_and_the_background_that_are_asked_for() {
 fn a_lossy_animation_is_smaller_and_looks_alike() {
     let noise = |seed: u32| {
         RgbaImage::from_fn(64, 64, |x, y| {
-            let noise = x.wrapping_mul(2_654_435_761).wrapping_add(y.wrapping_mul(40_503) ^ seed) >> 13 & 15;
+            let noise = (x * 7 + y * 13 + seed).wrapping_mul(2_654_435_761).rotate_left(x + y * 3) >> 28;
             Rgba([(x * 3 + noise) as u8, (y * 3 + noise) as u8, (x + y + noise) as u8, 255])
         })
     };

@@ -140,3 +140,15 @@ fn sixteen_bit_are_resized_as_they_are() {
     let half = converted_to(&encoded(&deep, ImageFormat::Png), "png width=20").expect("it can be converted").bytes;
     assert_eq!(decoded(&half, ImageFormat::Png), DynamicImage::ImageRgb16(ImageBuffer::from_pixel(20, 20, Rgb([1, 30_001, 65_535]))));
 }
+
+#[test]
+fn a_thumbnail_of_a_jpeg_looks_like_one_of_the_same_pixels() {
+    let smooth = RgbImage::from_fn(640, 360, |x, y| Rgb([(x / 3) as u8, (y / 2 + 30) as u8, (255 - (x + y) / 5) as u8]));
+    let jpeg = converted_to(&encoded(&smooth.into(), ImageFormat::Png), "jpeg quality=95").expect("it can be converted").bytes;
+    let png = converted_to(&jpeg, "png").expect("it can be converted").bytes;
+    for spec in ["png width=40", "png width=80", "png width=33 height=33 fit=cover", "png width=150", "png width=20 height=50 fit=fill"] {
+        let [quick, whole] =
+            [&jpeg, &png].map(|input| decoded(&converted_to(input, spec).expect("it can be converted").bytes, ImageFormat::Png));
+        assert!(crate::pictures::largest_difference(&quick, &whole) <= 4, "{spec}");
+    }
+}

@@ -4,8 +4,10 @@
 //! `image` uses would fill what is missing with grey. A missing end marker after the last pixel is no loss of pixels, and neither are odd
 //! bytes between the segments of the header: both are accepted.
 
+mod bits;
 mod blocks;
 mod encoder;
+mod shrunk;
 mod tables;
 
 use std::iter;
@@ -21,13 +23,14 @@ use zune_jpeg::{
 
 use super::{
     ConvertError,
-    decode::{Raw, check_size},
+    decode::{Raw, Shrunk, check_size, upright_size},
+    finish::Finish,
     inks::Inks,
     metadata::Metadata,
 };
 pub(super) use encoder::{BAND_ROWS, Encoder};
 
-pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, ConvertError> {
+pub(super) fn decode(input: &[u8], spec: &Spec, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
     if let Some(name) = unread_kind(input) {
         return Err(ConvertError::unsupported_input(format!("{name} is not read here")));
     }
@@ -49,6 +52,13 @@ pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Con
 
     let icc_profile = decoder.icc_profile();
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms);
+    let (upright_width, upright_height) = upright_size(width, height, orientation);
+    let eighths = Finish::eighths_needed(spec, upright_width, upright_height);
+    if eighths < 8
+        && let Some(image) = shrunk::decode(input, eighths as usize)
+    {
+        return Ok(Raw { image, icc_profile, orientation, shrunk: Some(Shrunk { eighths, width, height }) });
+    }
     let target = in_inks.unwrap_or(if grey { ColorSpace::Luma } else { ColorSpace::RGB });
     decoder.set_options(options.set_strict_mode(true).jpeg_set_out_colorspace(target));
     let mut pixels = vec![0; size_bytes as usize];
@@ -56,14 +66,14 @@ pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Con
     if let Some(stored) = in_inks {
         let inks = Inks::Eight(inks(pixels, stored, input));
         let image = inks.into_srgb(width, height, icc_profile.as_deref());
-        return Ok(Raw { image, icc_profile: None, orientation });
+        return Ok(Raw { image, icc_profile: None, orientation, shrunk: None });
     }
     let image = if grey {
         GrayImage::from_raw(width, height, pixels).map(DynamicImage::ImageLuma8)
     } else {
         RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8)
     };
-    Ok(Raw { image: image.expect("the buffer was made for this size"), icc_profile, orientation })
+    Ok(Raw { image: image.expect("the buffer was made for this size"), icc_profile, orientation, shrunk: None })
 }
 
 /// Writes JPEG, 4:2:0. The image is 8-bit grey or RGB.
@@ -141,12 +151,12 @@ fn inks(mut samples: Vec<u8>, stored: ColorSpace, input: &[u8]) -> Vec<u8> {
 }
 
 fn has_adobe_segment(input: &[u8]) -> bool {
-    segments(input).any(|(marker, content)| marker == 0xEE && content.starts_with(b"Adobe"))
+    segments(input).any(|(marker, content, _)| marker == 0xEE && content.starts_with(b"Adobe"))
 }
 
 /// The name of a kind of JPEG that the decoder does not know, from the frame header (ITU-T T.81, table B.1).
 fn unread_kind(input: &[u8]) -> Option<&'static str> {
-    segments(input).find_map(|(marker, content)| match marker {
+    segments(input).find_map(|(marker, content, _)| match marker {
         0xC3 => Some("lossless JPEG"),
         0xC5..=0xC7 | 0xCD..=0xCF => Some("hierarchical JPEG"),
         0xC9..=0xCB => Some("arithmetic-coded JPEG"),
@@ -156,8 +166,8 @@ fn unread_kind(input: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Markers and contents of the segments up to the first scan. Fill bytes and what has no place here are skipped, as decoders do.
-fn segments(input: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+/// Markers and contents of the segments up to that of the first scan, and what is behind each. Fill bytes and what has no place here are skipped, as decoders do.
+fn segments(input: &[u8]) -> impl Iterator<Item = (u8, &[u8], &[u8])> {
     let mut rest = input.get(2..).unwrap_or_default();
     iter::from_fn(move || {
         loop {
@@ -165,13 +175,15 @@ fn segments(input: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
             let marker = rest[marker_at + 1];
             rest = &rest[marker_at + 2..];
             match marker {
-                0xD9 | 0xDA => return None,
+                0xD9 => return None,
                 0x01 | 0xD0..=0xD8 => {}
                 _ => {
                     let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
                     let content = rest.get(2..length).or_else(|| rest.get(2..)).unwrap_or_default();
-                    rest = rest.get(length..).unwrap_or_default();
-                    return Some((marker, content));
+                    let behind = rest.get(length..).unwrap_or_default();
+                    // Pixels are no segments.
+                    rest = if marker == 0xDA { &[] } else { behind };
+                    return Some((marker, content, behind));
                 }
             }
         }

@@ -116,8 +116,10 @@ impl Storage<'_> {
         let read = if self.compression == Compression::Fax4 {
             decoder::decode_g4(stored.iter().copied(), width, rows, &mut add)
         } else {
+            // A line is known to be whole when the mark of its end comes, which the last one may lack.
+            const END_OF_LINE: [u8; 2] = [0x00, 0x01];
             let mut left = extent.rows;
-            decoder::decode_g3(stored.iter().copied(), |changes| {
+            decoder::decode_g3(stored.iter().copied().chain(END_OF_LINE.repeat(2)), |changes| {
                 if left > 0 {
                     left -= 1;
                     add(changes);
@@ -125,7 +127,7 @@ impl Storage<'_> {
             })
         };
         // The end marks may be missing; whether all rows came is what counts.
-        let _ = read;
+        let _: Option<()> = read;
         Ok(bytes)
     }
 

@@ -83,7 +83,7 @@ pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Con
     let samples = page.samples()?;
     let icc_profile = page.directory.bytes(ICC_PROFILE).map(<[u8]>::to_vec);
     let orientation = page.directory.first_unsigned(ORIENTATION).and_then(|it| Orientation::from_exif(it as u8));
-    Ok(Raw { image: page.image(samples)?, icc_profile, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
+    Ok(Raw { image: page.image(samples)?, icc_profile, orientation: orientation.unwrap_or(Orientation::NoTransforms), shrunk: None })
 }
 
 const ORIENTATION: u16 = 274;
@@ -101,9 +101,11 @@ impl<'a> Page<'a> {
         if samples_per_pixel < channels || samples_per_pixel > usize::from(u16::MAX) {
             return Err(ConvertError::corrupt(format_args!("it has {samples_per_pixel} samples a pixel, its colours have {channels}")));
         }
-        let alpha = match or(338, 0) {
-            1 if samples_per_pixel > channels => Alpha::Premultiplied,
-            2 if samples_per_pixel > channels => Alpha::Straight,
+        let alpha = match directory.first_unsigned(338) {
+            Some(1) if samples_per_pixel > channels => Alpha::Premultiplied,
+            Some(2) if samples_per_pixel > channels => Alpha::Straight,
+            // Writers that do not say what one more sample is mean alpha.
+            None if samples_per_pixel == channels + 1 && colours != Colours::Inks => Alpha::Straight,
             _ => Alpha::None,
         };
         let alike = |tag: u16, default: u64| -> Result<u64, ConvertError> {
@@ -185,9 +187,9 @@ impl<'a> Page<'a> {
     /// Every sample that is shown, pixel by pixel: scaled, but for the indices of a palette.
     fn samples(&self) -> Result<Vec<u16>, ConvertError> {
         let tag = |tag: u16| self.directory.unsigned(tag);
-        let in_tiles = tag(324).is_some();
+        let in_tiles = tag(322).is_some() && tag(323).is_some();
         let missing = || ConvertError::corrupt("it does not say where its pixels are");
-        let (offsets, lengths) = if in_tiles { (tag(324), tag(325)) } else { (tag(273), tag(279)) };
+        let (offsets, lengths) = if in_tiles && tag(324).is_some() { (tag(324), tag(325)) } else { (tag(273), tag(279)) };
         let offsets = offsets.ok_or_else(missing)?;
         let lengths = lengths.unwrap_or_default();
         let first =
