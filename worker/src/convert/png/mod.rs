@@ -1,10 +1,11 @@
 //! PNG out, still and animated.
 
+mod entropy;
 mod filter;
 
 use image::DynamicImage;
 use libdeflater::{CompressionLvl, Compressor};
-use png::{BitDepth, BlendOp, ColorType, Compression, DeflateCompression, DisposeOp, Encoder, chunk, chunk::ChunkType};
+use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk, chunk::ChunkType};
 use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
@@ -29,21 +30,15 @@ pub(super) fn encode_still(image: DynamicImage, effort: Effort, metadata: &Metad
     let mut encoder = Encoder::new(&mut bytes, width, height);
     encoder.set_color(color);
     encoder.set_depth(depth);
-    encoder.set_filter(png::Filter::Paeth);
-    encoder.set_deflate_compression(DeflateCompression::FdeflateUltraFast);
     let mut writer = encoder.write_header().map_err(ConvertError::encoding)?;
     for (name, data) in metadata.png_chunks() {
         writer.write_chunk(ChunkType(name), &data).map_err(ConvertError::encoding)?;
     }
-    if effort == Effort::Fast {
-        writer.write_image_data(&samples).map_err(ConvertError::encoding)?;
-    } else {
-        let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
-        let filtered = filter::filter_rows(&samples, width as usize * bytes_per_pixel, bytes_per_pixel);
-        drop(samples);
-        for part in deflated(&filtered, effort)?.chunks(MAX_IDAT_BYTES) {
-            writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
-        }
+    let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
+    let filtered = filter::filter_rows(&samples, width as usize * bytes_per_pixel, bytes_per_pixel);
+    drop(samples);
+    for part in deflated(&filtered, effort)?.chunks(MAX_IDAT_BYTES) {
+        writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
     }
     writer.finish().map_err(ConvertError::encoding)?;
     Ok(bytes)
@@ -64,10 +59,32 @@ fn layout(pixels: image::ColorType) -> Result<(ColorType, BitDepth), ConvertErro
 }
 
 fn deflated(filtered: &[u8], effort: Effort) -> Result<Vec<u8>, ConvertError> {
-    let level = if effort == Effort::Small { SMALL_LEVEL } else { BALANCED_LEVEL };
+    match effort {
+        Effort::Fast => Ok(entropy::compress(filtered)),
+        Effort::Balanced if repeats_little(filtered)? => Ok(entropy::compress(filtered)),
+        Effort::Balanced => with_libdeflate(filtered, BALANCED_LEVEL),
+        Effort::Small => with_libdeflate(filtered, SMALL_LEVEL),
+    }
+}
+
+/// Whether looking for repetitions would save next to nothing, as in photos: told from a few samples.
+fn repeats_little(filtered: &[u8]) -> Result<bool, ConvertError> {
+    const SAMPLES: usize = 6;
+    const SAMPLE_BYTES: usize = 1 << 16;
+    const LITTLE_PER_CENT: usize = 3;
+    let (mut with, mut without) = (0, 0);
+    for sample in filtered.chunks(filtered.len().div_ceil(SAMPLES).max(1)) {
+        let sample = &sample[..sample.len().min(SAMPLE_BYTES)];
+        with += with_libdeflate(sample, BALANCED_LEVEL)?.len();
+        without += entropy::estimate_bytes(sample);
+    }
+    Ok(without * 100 <= with * (100 + LITTLE_PER_CENT))
+}
+
+fn with_libdeflate(data: &[u8], level: i32) -> Result<Vec<u8>, ConvertError> {
     let mut compressor = Compressor::new(CompressionLvl::new(level).expect("it is one of libdeflate's levels"));
-    let mut bytes = vec![0; compressor.zlib_compress_bound(filtered.len())];
-    let length = compressor.zlib_compress(filtered, &mut bytes).map_err(ConvertError::encoding)?;
+    let mut bytes = vec![0; compressor.zlib_compress_bound(data.len())];
+    let length = compressor.zlib_compress(data, &mut bytes).map_err(ConvertError::encoding)?;
     bytes.truncate(length);
     Ok(bytes)
 }
