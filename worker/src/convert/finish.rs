@@ -22,13 +22,15 @@ impl Finish {
         Ok(Self { sampling, background: spec.background })
     }
 
-    /// How many eighths of each side are enough to start from: twice what is asked for. 1, 2, 4 or all 8.
+    /// How many eighths of each side are enough to start from: a third more than what is asked for. 1, 2, 4 or all 8.
     pub(super) fn eighths_needed(spec: &Spec, width: u32, height: u32) -> u32 {
+        const MARGIN: f64 = 4.0 / 3.0;
         let Some(resize) = &spec.resize else { return 8 };
         let sampling = Sampling::of(width, height, resize);
         let enough = |eighths: &u32| {
             let left = f64::from(*eighths) / 8.0;
-            sampling.from_width * left >= f64::from(sampling.width) * 2.0 && sampling.from_height * left >= f64::from(sampling.height) * 2.0
+            sampling.from_width * left >= f64::from(sampling.width) * MARGIN
+                && sampling.from_height * left >= f64::from(sampling.height) * MARGIN
         };
         [1, 2, 4].into_iter().find(enough).unwrap_or(8)
     }
@@ -138,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_shrunk_to_no_less_than_twice_the_size_asked_for() {
-        for (spec, eighths) in [("jpeg", 8), ("jpeg width=320", 2), ("jpeg width=225", 1), ("jpeg width=226", 2), ("jpeg width=1000", 8)] {
+    fn a_picture_is_shrunk_to_no_less_than_what_is_needed_and_a_third() {
+        for (spec, eighths) in [("jpeg", 8), ("jpeg width=336", 1), ("jpeg width=339", 2), ("jpeg width=675", 2), ("jpeg width=1400", 8)] {
             let spec: Spec = spec.parse().expect("it is a spec");
             assert_eq!(Finish::eighths_needed(&spec, 3600, 2400), eighths, "{spec}");
         }

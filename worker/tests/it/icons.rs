@@ -15,7 +15,9 @@ fn icon(entries: &[((u8, u8), u16, Vec<u8>)]) -> Vec<u8> {
         bytes.extend_from_slice(&offset.to_le_bytes());
         offset += content.len() as u32;
     }
-    entries.iter().for_each(|(_, _, content)| bytes.extend_from_slice(content));
+    for (_, _, content) in entries {
+        bytes.extend_from_slice(content);
+    }
     bytes
 }
 

@@ -6,7 +6,7 @@ const LOOKED_UP_BITS: u32 = 10;
 /// What codes stand for.
 pub(super) struct Codes {
     /// Length and value of the code that begins with these bits; length 0 for those that are longer.
-    short: Vec<(u8, u8)>,
+    short: Box<[(u8, u8); 1 << LOOKED_UP_BITS]>,
     /// Behind the last code of each length, in 16 bits, and where its values begin less the first code.
     ends: [(u32, i32); 17],
     values: Vec<u8>,
@@ -15,7 +15,7 @@ pub(super) struct Codes {
 impl Codes {
     /// `None` when there are more codes than fit into their lengths.
     pub(super) fn new(counts: &[u8; 16], values: &[u8]) -> Option<Self> {
-        let mut codes = Self { short: vec![(0, 0); 1 << LOOKED_UP_BITS], ends: [(0, 0); 17], values: values.to_vec() };
+        let mut codes = Self { short: Box::new([(0, 0); 1 << LOOKED_UP_BITS]), ends: [(0, 0); 17], values: values.to_vec() };
         let (mut code, mut index) = (0_u32, 0_usize);
         for (length, count) in (1_u32..).zip(counts.iter().map(|count| usize::from(*count))) {
             codes.ends[length as usize].1 = index as i32 - code as i32;
@@ -106,7 +106,7 @@ impl<'a> Bits<'a> {
     }
 
     #[inline]
-    fn skip(&mut self, bits: u32) {
+    pub(super) fn skip(&mut self, bits: u32) {
         self.buffer <<= bits;
         self.held -= bits;
     }
@@ -114,20 +114,26 @@ impl<'a> Bits<'a> {
     /// The next value of a table. `None` for a code that it does not have.
     #[inline]
     pub(super) fn value(&mut self, codes: &Codes) -> Option<u8> {
+        let (length, value) = self.peek(codes)?;
+        self.skip(length);
+        Some(value)
+    }
+
+    /// The length of the next code and what it stands for. 15 bits more can be read behind it.
+    #[inline]
+    pub(super) fn peek(&mut self, codes: &Codes) -> Option<(u32, u8)> {
         self.fill();
         let (length, value) = codes.short[(self.buffer >> (u64::BITS - LOOKED_UP_BITS)) as usize];
         if length > 0 {
-            self.skip(u32::from(length));
-            return Some(value);
+            return Some((u32::from(length), value));
         }
         let next = (self.buffer >> 48) as u32;
         let length = (LOOKED_UP_BITS + 1..=16).find(|length| next < codes.ends[*length as usize].0)?;
-        self.skip(length);
         let index = (next >> (16 - length)) as i32 + codes.ends[length as usize].1;
-        codes.values.get(usize::try_from(index).ok()?).copied()
+        Some((length, *codes.values.get(usize::try_from(index).ok()?)?))
     }
 
-    /// The value of a size class, up to 15 bits. [`Bits::value`] was called before it and left enough of them.
+    /// The value of a size class, up to 15 bits.
     #[inline]
     pub(super) fn of_class(&mut self, size: u32) -> i32 {
         if size == 0 {

@@ -59,6 +59,8 @@ struct Component {
     /// Pixels that a block gives.
     block_width: usize,
     block_height: usize,
+    /// A bit for each frequency, in zigzag, that these pixels show.
+    wanted: u64,
     mean: i32,
     stride: usize,
     plane: Vec<u8>,
@@ -179,6 +181,7 @@ impl Header {
                 ac: 0,
                 block_width: 0,
                 block_height: 0,
+                wanted: 0,
                 mean: 0,
                 stride: 0,
                 plane: Vec::new(),
@@ -211,6 +214,10 @@ impl Header {
             if component.block_width > 8 || component.block_height > 8 {
                 return None;
             }
+            component.wanted = ZIGZAG.iter().enumerate().fold(0, |wanted, (at, index)| {
+                let shown = usize::from(index % 8) < component.block_width && usize::from(index / 8) < component.block_height;
+                wanted | u64::from(shown) << at
+            });
         }
         Some((most_across, most_down))
     }
@@ -257,9 +264,10 @@ impl Component {
         let mut at = 1;
         let mut only_mean = true;
         while at < 64 {
-            let run_and_size = bits.value(ac)?;
+            let (length, run_and_size) = bits.peek(ac)?;
             let (run, size) = (usize::from(run_and_size >> 4), u32::from(run_and_size & 15));
             if size == 0 {
+                bits.skip(length);
                 if run < 15 {
                     break;
                 }
@@ -267,13 +275,18 @@ impl Component {
                 continue;
             }
             at += run;
-            let value = bits.of_class(size);
-            let index = usize::from(*ZIGZAG.get(at)?);
-            if index % 8 < self.block_width && index / 8 < self.block_height {
-                frequencies[index] = value as f32 * steps[at];
+            if self.wanted >> (at % 64) & 1 == 1 && at < 64 {
+                bits.skip(length);
+                frequencies[usize::from(ZIGZAG[at])] = bits.of_class(size) as f32 * steps[at];
                 only_mean = false;
+            } else {
+                bits.skip(length + size);
             }
             at += 1;
+        }
+        // A run of sixteen zeros, or the value behind a run, may not lead out of the block.
+        if at > 64 {
+            return None;
         }
         let start = y * self.block_height * self.stride + x * self.block_width;
         if only_mean {

@@ -2,7 +2,7 @@
 //! such. Of filtered photos there is nothing else to find, and it is several times as fast.
 
 /// Bytes that share their codes: enough to pay for these, few enough to follow the picture.
-pub(super) const BLOCK_BYTES: usize = 1 << 17;
+const BLOCK_BYTES: usize = 1 << 17;
 
 /// Four codes of this length and a few bits more fit into a word. Deflate itself allows 15.
 const MAX_CODE_BITS: usize = 12;
@@ -11,17 +11,35 @@ const END_OF_BLOCK: usize = 256;
 const MAX_RUN: usize = 258;
 const GROUP: usize = 8;
 
-/// The whole stream.
-pub(super) fn compress(data: &[u8]) -> Vec<u8> {
-    // Window of 32 KiB, quickest level.
-    let mut bits = Bits { out: vec![0x78, 0x01], buffer: 0, held: 0 };
-    let blocks = data.len().div_ceil(BLOCK_BYTES).max(1);
-    for (index, block) in data.chunks(BLOCK_BYTES).chain(data.is_empty().then_some(&[][..])).enumerate() {
-        write_block(&mut bits, block, index + 1 == blocks);
+/// Writes one stream, block by block.
+pub(super) struct Deflater {
+    bits: Bits,
+    checksum: libdeflater::Adler32,
+}
+
+impl Deflater {
+    /// `expected_bytes` of the stream are reserved.
+    pub(super) fn new(expected_bytes: usize) -> Self {
+        let mut out = Vec::with_capacity(expected_bytes);
+        // Window of 32 KiB, quickest level.
+        out.extend_from_slice(&[0x78, 0x01]);
+        Self { bits: Bits { out, buffer: 0, held: 0 }, checksum: libdeflater::Adler32::new() }
     }
-    let mut out = bits.finish();
-    out.extend_from_slice(&libdeflater::adler32(data).to_be_bytes());
-    out
+
+    /// The next bytes: whole blocks, and what is left of them as a smaller one.
+    pub(super) fn write(&mut self, data: &[u8]) {
+        self.checksum.update(data);
+        for block in data.chunks(BLOCK_BYTES) {
+            write_block(&mut self.bits, block, false);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        write_block(&mut self.bits, &[], true);
+        let mut out = self.bits.finish();
+        out.extend_from_slice(&self.checksum.sum().to_be_bytes());
+        out
+    }
 }
 
 /// How many bytes a block would take, about.
@@ -263,6 +281,12 @@ mod tests {
         let mut data = Vec::new();
         flate2::read::ZlibDecoder::new(stream).read_to_end(&mut data).expect("it is a zlib stream");
         data
+    }
+
+    fn compress(data: &[u8]) -> Vec<u8> {
+        let mut deflater = Deflater::new(0);
+        deflater.write(data);
+        deflater.finish()
     }
 
     #[test]

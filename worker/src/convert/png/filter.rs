@@ -16,34 +16,62 @@ const ALL: [Filter; 5] = [Filter::None, Filter::Sub, Filter::Up, Filter::Average
 const BAND_ROWS: usize = 32;
 const SAMPLED_EVERY: usize = 8;
 
-/// Every row behind the number of its filter. `bytes_per_pixel` is that of whole pixels, from 1.
-pub(super) fn filter_rows(samples: &[u8], row_bytes: usize, bytes_per_pixel: usize) -> Vec<u8> {
-    let rows = samples.len() / row_bytes;
-    let mut filtered = vec![0; rows * (row_bytes + 1)];
-    let nothing = vec![0; row_bytes];
-    let row = |index: usize| &samples[index * row_bytes..][..row_bytes];
-    let above = |index: usize| if index == 0 { &nothing[..] } else { row(index - 1) };
-    let mut scratch = vec![0; row_bytes];
-    for band in (0..rows).step_by(BAND_ROWS) {
-        let end = (band + BAND_ROWS).min(rows);
-        let cost = |filter: &Filter| -> u64 {
-            let sampled =
-                (band..end).skip(SAMPLED_EVERY / 2).step_by(SAMPLED_EVERY).chain((end - band <= SAMPLED_EVERY / 2).then_some(band));
-            sampled
+/// The rows of a picture and how they are divided.
+pub(super) struct Rows<'a> {
+    samples: &'a [u8],
+    row_bytes: usize,
+    bytes_per_pixel: usize,
+    nothing: Vec<u8>,
+}
+
+impl<'a> Rows<'a> {
+    /// `bytes_per_pixel` is that of whole pixels, from 1.
+    pub(super) fn new(samples: &'a [u8], row_bytes: usize, bytes_per_pixel: usize) -> Self {
+        Self { samples, row_bytes, bytes_per_pixel, nothing: vec![0; row_bytes] }
+    }
+
+    pub(super) fn bands(&self) -> usize {
+        self.count().div_ceil(BAND_ROWS)
+    }
+
+    /// Of all bands together.
+    pub(super) fn filtered_bytes(&self) -> usize {
+        self.count() * (self.row_bytes + 1)
+    }
+
+    /// Appends a band: every row behind the number of its filter.
+    pub(super) fn filter_band(&self, band: usize, filtered: &mut Vec<u8>) {
+        let rows = band * BAND_ROWS..((band + 1) * BAND_ROWS).min(self.count());
+        let mut scratch = vec![0; self.row_bytes];
+        let best = cheapest(|filter| {
+            let first = rows.start + rows.len().min(SAMPLED_EVERY) / 2;
+            (first..rows.end)
+                .step_by(SAMPLED_EVERY)
                 .map(|index| {
-                    apply(*filter, row(index), above(index), bytes_per_pixel, &mut scratch);
+                    apply(*filter, self.row(index), self.above(index), self.bytes_per_pixel, &mut scratch);
                     distance_from_zero(&scratch)
                 })
                 .sum()
-        };
-        let best = cheapest(cost);
-        for index in band..end {
-            let target = &mut filtered[index * (row_bytes + 1)..][..=row_bytes];
-            target[0] = best as u8;
-            apply(best, row(index), above(index), bytes_per_pixel, &mut target[1..]);
+        });
+        for index in rows {
+            filtered.push(best as u8);
+            let start = filtered.len();
+            filtered.resize(start + self.row_bytes, 0);
+            apply(best, self.row(index), self.above(index), self.bytes_per_pixel, &mut filtered[start..]);
         }
     }
-    filtered
+
+    fn count(&self) -> usize {
+        self.samples.len() / self.row_bytes
+    }
+
+    fn row(&self, index: usize) -> &[u8] {
+        &self.samples[index * self.row_bytes..][..self.row_bytes]
+    }
+
+    fn above(&self, index: usize) -> &[u8] {
+        if index == 0 { &self.nothing } else { self.row(index - 1) }
+    }
 }
 
 fn cheapest(mut cost: impl FnMut(&Filter) -> u64) -> Filter {
@@ -142,7 +170,9 @@ mod tests {
         // Rows that repeat, then columns that repeat.
         let samples: Vec<u8> =
             (0..64_u32).flat_map(|y| (0..64_u32).map(move |x| if y < 32 { (x * 91) as u8 } else { (y * 91) as u8 })).collect();
-        let filtered = filter_rows(&samples, 64, 1);
-        assert_eq!((filtered[0], filtered[65 * 40]), (Filter::Up as u8, Filter::Sub as u8));
+        let rows = Rows::new(&samples, 64, 1);
+        let mut filtered = Vec::new();
+        (0..rows.bands()).for_each(|band| rows.filter_band(band, &mut filtered));
+        assert_eq!((filtered.len(), filtered[0], filtered[65 * 40]), (65 * 64, Filter::Up as u8, Filter::Sub as u8));
     }
 }

@@ -9,6 +9,8 @@ use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk, 
 use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
+use entropy::Deflater;
+use filter::Rows;
 
 /// Levels of libdeflate.
 const BALANCED_LEVEL: i32 = 1;
@@ -35,9 +37,8 @@ pub(super) fn encode_still(image: DynamicImage, effort: Effort, metadata: &Metad
         writer.write_chunk(ChunkType(name), &data).map_err(ConvertError::encoding)?;
     }
     let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
-    let filtered = filter::filter_rows(&samples, width as usize * bytes_per_pixel, bytes_per_pixel);
-    drop(samples);
-    for part in deflated(&filtered, effort)?.chunks(MAX_IDAT_BYTES) {
+    let rows = Rows::new(&samples, width as usize * bytes_per_pixel, bytes_per_pixel);
+    for part in deflated(&rows, effort)?.chunks(MAX_IDAT_BYTES) {
         writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
     }
     writer.finish().map_err(ConvertError::encoding)?;
@@ -58,23 +59,33 @@ fn layout(pixels: image::ColorType) -> Result<(ColorType, BitDepth), ConvertErro
     })
 }
 
-fn deflated(filtered: &[u8], effort: Effort) -> Result<Vec<u8>, ConvertError> {
-    match effort {
-        Effort::Fast => Ok(entropy::compress(filtered)),
-        Effort::Balanced if repeats_little(filtered)? => Ok(entropy::compress(filtered)),
-        Effort::Balanced => with_libdeflate(filtered, BALANCED_LEVEL),
-        Effort::Small => with_libdeflate(filtered, SMALL_LEVEL),
+fn deflated(rows: &Rows<'_>, effort: Effort) -> Result<Vec<u8>, ConvertError> {
+    if effort == Effort::Fast || (effort == Effort::Balanced && repeat_little(rows)?) {
+        let mut filtered = Vec::new();
+        let mut deflater = Deflater::new(rows.filtered_bytes() / 2);
+        for band in 0..rows.bands() {
+            filtered.clear();
+            rows.filter_band(band, &mut filtered);
+            deflater.write(&filtered);
+        }
+        return Ok(deflater.finish());
     }
+    let mut filtered = Vec::with_capacity(rows.filtered_bytes());
+    (0..rows.bands()).for_each(|band| rows.filter_band(band, &mut filtered));
+    with_libdeflate(&filtered, if effort == Effort::Small { SMALL_LEVEL } else { BALANCED_LEVEL })
 }
 
-/// Whether looking for repetitions would save next to nothing, as in photos: told from a few samples.
-fn repeats_little(filtered: &[u8]) -> Result<bool, ConvertError> {
-    const SAMPLES: usize = 6;
+/// Whether looking for repetitions would save next to nothing: told from a few bands.
+fn repeat_little(rows: &Rows<'_>) -> Result<bool, ConvertError> {
+    const SAMPLES: usize = 4;
     const SAMPLE_BYTES: usize = 1 << 16;
     const LITTLE_PER_CENT: usize = 3;
     let (mut with, mut without) = (0, 0);
-    for sample in filtered.chunks(filtered.len().div_ceil(SAMPLES).max(1)) {
-        let sample = &sample[..sample.len().min(SAMPLE_BYTES)];
+    let mut filtered = Vec::new();
+    for band in (0..rows.bands()).step_by(rows.bands().div_ceil(SAMPLES).max(1)) {
+        filtered.clear();
+        rows.filter_band(band, &mut filtered);
+        let sample = &filtered[..filtered.len().min(SAMPLE_BYTES)];
         with += with_libdeflate(sample, BALANCED_LEVEL)?.len();
         without += entropy::estimate_bytes(sample);
     }

@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn bits_are_taken_from_the_highest_on() {
-        assert_eq!(unsigned(3).values(&[0b101_110_01, 0b1_0000000], 3), [0b101, 0b110, 0b011]);
+        assert_eq!(unsigned(3).values(&[0b1011_1001, 0b1000_0000], 3), [0b101, 0b110, 0b011]);
         assert_eq!(unsigned(12).values(&[0xAB, 0xCD, 0xEF], 2), [0xABC, 0xDEF]);
         assert_eq!(Samples { big_endian: false, ..unsigned(16) }.values(&[1, 2, 3, 4], 2), [0x0201, 0x0403]);
     }
@@ -178,7 +178,7 @@ mod tests {
         for (bits, half, one, none) in
             [(16, 0x3800, 0x3C00, 0x7E00), (24, 0x3E_0000, 0x3F_0000, 0x7F_0001), (32, 0x3F00_0000, 0x3F80_0000, 0x7FC0_0000)]
         {
-            assert_eq!([half, one].map(|value| float(value, bits)), [0.5, 1.0], "{bits} bit");
+            assert_eq!([half, one].map(|value| float(value, bits).to_bits()), [0.5_f64, 1.0].map(f64::to_bits), "{bits} bit");
             assert_eq!(float(none, bits).to_bits(), 0.0_f64.to_bits(), "{bits} bit");
         }
         assert_eq!(Samples { kind: Kind::Float, ..unsigned(64) }.scaled(0.5_f64.to_bits()), 32_768);
