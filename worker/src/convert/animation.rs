@@ -5,35 +5,46 @@ use image::{
     codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
     metadata::{LoopCount, Orientation},
 };
-use tintype_store::{ConversionLimits, Format, ImageHeader};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
 
 use super::{
     ConvertError,
     colour::Conversion,
-    decode::{check_size, decoder_limits, metadata},
+    decode::{check_size, colours_and_orientation, decoder_limits, upright_size},
+    finish::Finish,
 };
 
 /// An animation whose frames are decoded one by one, each composed on the canvas as people see it: upright and in sRGB.
 pub(super) struct Animation<'a> {
     /// How often it is played; 0 is without end.
     pub(super) plays: u32,
+    /// What limits were checked with; there are exactly as many, or an error.
+    pub(super) frame_count: u32,
     frames: Frames<'a>,
+    frames_seen: u32,
+    finish: Finish,
     conversion: Option<Conversion>,
     orientation: Orientation,
 }
 
-pub(super) fn open<'a>(input: &'a [u8], header: &ImageHeader, limits: &ConversionLimits) -> Result<Animation<'a>, ConvertError> {
+pub(super) fn open<'a>(
+    input: &'a [u8],
+    header: &ImageHeader,
+    spec: &Spec,
+    limits: &ConversionLimits,
+) -> Result<Animation<'a>, ConvertError> {
     let reader = Cursor::new(input);
+    let look = |decoder: &mut dyn ImageDecoder| Look::of(decoder, header, spec, limits);
     match header.format {
         Format::Gif => {
             let plays = gif_plays(input)?;
             let mut decoder = GifDecoder::new(reader).map_err(ConvertError::decoding)?;
-            let look = Look::of(&mut decoder, limits)?;
+            let look = look(&mut decoder)?;
             Ok(look.of_frames(decoder.into_frames(), plays))
         }
         Format::WebP => {
             let mut decoder = WebPDecoder::new(reader).map_err(ConvertError::decoding)?;
-            let look = Look::of(&mut decoder, limits)?;
+            let look = look(&mut decoder)?;
             // Without a colour to clear with, the decoder would leave frames on the canvas that are to be removed. Browsers clear with none.
             decoder.set_background_color(Rgba([0; 4])).map_err(ConvertError::decoding)?;
             let plays = plays(decoder.loop_count());
@@ -41,7 +52,12 @@ pub(super) fn open<'a>(input: &'a [u8], header: &ImageHeader, limits: &Conversio
         }
         Format::Png => {
             let mut decoder = PngDecoder::with_limits(reader, decoder_limits(limits)).map_err(ConvertError::decoding)?;
-            let look = Look::of(&mut decoder, limits)?;
+            if decoder.color_type().bytes_per_pixel() > decoder.color_type().channel_count() {
+                return Err(ConvertError::unsupported_input(
+                    "an animated PNG of 16 bit is not read here, only its first frame for other formats",
+                ));
+            }
+            let look = look(&mut decoder)?;
             let decoder = decoder.apng().map_err(ConvertError::decoding)?;
             let plays = plays(decoder.loop_count());
             Ok(look.of_frames(decoder.into_frames(), plays))
@@ -53,15 +69,24 @@ pub(super) fn open<'a>(input: &'a [u8], header: &ImageHeader, limits: &Conversio
 impl Animation<'_> {
     /// The next frame and how long it is shown, in milliseconds.
     pub(super) fn next_frame(&mut self) -> Result<Option<(RgbaImage, u32)>, ConvertError> {
-        let Some(frame) = self.frames.next() else { return Ok(None) };
+        let Some(frame) = self.frames.next() else {
+            if self.frames_seen == self.frame_count {
+                return Ok(None);
+            }
+            return Err(ConvertError::corrupt(format_args!("it ends after {} of {} frames", self.frames_seen, self.frame_count)));
+        };
         let frame = frame.map_err(ConvertError::decoding)?;
+        self.frames_seen += 1;
+        if self.frames_seen > self.frame_count {
+            return Err(ConvertError::corrupt(format_args!("it has more than the {} frames that its header says", self.frame_count)));
+        }
         let delay_ms = delay_ms(&frame);
         let mut image = DynamicImage::ImageRgba8(frame.into_buffer());
         if let Some(conversion) = &self.conversion {
             conversion.apply(&mut image);
         }
         image.apply_orientation(self.orientation);
-        Ok(Some((image.into_rgba8(), delay_ms)))
+        Ok(Some((self.finish.apply(image, 8).into_rgba8(), delay_ms)))
     }
 }
 
@@ -69,20 +94,26 @@ impl Animation<'_> {
 struct Look {
     conversion: Option<Conversion>,
     orientation: Orientation,
+    finish: Finish,
+    frame_count: u32,
 }
 
 impl Look {
-    fn of(decoder: &mut impl ImageDecoder, limits: &ConversionLimits) -> Result<Self, ConvertError> {
+    fn of(decoder: &mut dyn ImageDecoder, header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> Result<Self, ConvertError> {
         const FRAME_BYTES_PER_PIXEL: u64 = 4;
         decoder.set_limits(decoder_limits(limits)).map_err(ConvertError::decoding)?;
         let (width, height) = decoder.dimensions();
         check_size(width, height, u64::from(width) * u64::from(height) * FRAME_BYTES_PER_PIXEL, limits)?;
-        let (profile, orientation) = metadata(decoder);
-        Ok(Self { conversion: profile.and_then(|profile| Conversion::to_srgb(&profile, ColorType::Rgba8)), orientation })
+        let (profile, orientation) = colours_and_orientation(decoder);
+        let conversion = profile.and_then(|profile| Conversion::to_srgb(&profile, ColorType::Rgba8));
+        let (width, height) = upright_size(width, height, orientation);
+        let finish = Finish::of(spec, width, height, limits)?;
+        Ok(Self { conversion, orientation, finish, frame_count: header.frame_count })
     }
 
     fn of_frames(self, frames: Frames<'_>, plays: u32) -> Animation<'_> {
-        Animation { plays, frames, conversion: self.conversion, orientation: self.orientation }
+        let Self { conversion, orientation, finish, frame_count } = self;
+        Animation { plays, frame_count, frames, frames_seen: 0, finish, conversion, orientation }
     }
 }
 

@@ -1,27 +1,58 @@
-use std::io::Cursor;
+use std::{borrow::Cow, io::Cursor};
 
 use image::{
     AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::png::PngDecoder, metadata::Orientation,
 };
-use tiff::tags::Tag;
-use tintype_store::{ConversionLimits, Format, ImageHeader};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
 
-use super::{ConvertError, colour, jpeg, pixels};
+use super::{ConvertError, colour, ico, jpeg, pixels, tiff};
 
 /// What a decoder gives, before it is made what people see.
 pub(super) struct Raw {
     pub(super) image: DynamicImage,
     pub(super) icc_profile: Option<Vec<u8>>,
     pub(super) orientation: Orientation,
+    /// Where only a smaller picture was decoded.
+    pub(super) shrunk: Option<Shrunk>,
+}
+
+/// What is left of a picture that was decoded smaller than it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Shrunk {
+    /// Of each side: 1, 2 or 4.
+    pub(super) eighths: u32,
+    /// As stored.
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// A picture as people see it.
+pub(super) struct Upright {
+    pub(super) image: DynamicImage,
+    /// The size of the whole picture.
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// How much of each side `image` has: all 8, or less where that is enough.
+    pub(super) eighths: u32,
+}
+
+impl Raw {
+    /// Upright, in sRGB.
+    pub(super) fn plain(image: DynamicImage) -> Self {
+        Self { image, icc_profile: None, orientation: Orientation::NoTransforms, shrunk: None }
+    }
 }
 
 /// The picture, or its first frame, as people see it: upright, in sRGB, in integers of 8 or 16 bit, with alpha only where something shows
 /// through.
-pub(super) fn first_frame(input: &[u8], header: &ImageHeader, limits: &ConversionLimits) -> Result<DynamicImage, ConvertError> {
+pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> Result<Upright, ConvertError> {
     let raw = match header.format {
-        Format::Jpeg => jpeg::decode(input, limits)?,
+        Format::Jpeg => jpeg::decode(input, spec, limits)?,
+        Format::Tiff => tiff::decode(input, limits)?,
+        Format::Ico => ico::decode(input, limits)?,
+        Format::Bmp => through_image(&bitmap_with_known_header(input), header.format, limits)?,
         Format::Png if header.frame_count > 1 && has_separate_default_image(input)? => first_of_apng(input, limits)?,
-        format => decode(input, format, limits)?,
+        format => through_image(input, format, limits)?,
     };
     let mut image = pixels::in_integers(raw.image);
     if let Some(profile) = &raw.icc_profile
@@ -30,7 +61,23 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, limits: &Conversio
         conversion.apply(&mut image);
     }
     image.apply_orientation(raw.orientation);
-    Ok(pixels::without_opaque_alpha(image))
+    let image = pixels::without_opaque_alpha(image);
+    let (width, height, eighths) = match raw.shrunk {
+        Some(Shrunk { eighths, width, height }) => {
+            let (width, height) = upright_size(width, height, raw.orientation);
+            (width, height, eighths)
+        }
+        None => (image.width(), image.height(), 8),
+    };
+    Ok(Upright { image, width, height, eighths })
+}
+
+/// The sides of a stored picture as people see them.
+pub(super) fn upright_size(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    match orientation {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => (height, width),
+        _ => (width, height),
+    }
 }
 
 /// Checks what a decoder is about to decode, which need not be what the header's reader saw.
@@ -71,48 +118,53 @@ fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Convert
     let mut decoder = PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)).map_err(ConvertError::decoding)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, u64::from(width) * u64::from(height) * 4, limits)?;
-    let (icc_profile, orientation) = metadata(&mut decoder);
+    let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
     let frame = decoder.apng().map_err(ConvertError::decoding)?.into_frames().next();
     let frame = frame.ok_or_else(|| ConvertError::corrupt("it has no frame"))?.map_err(ConvertError::decoding)?;
-    Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation })
+    Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation, shrunk: None })
 }
 
-fn decode(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
+/// A PNG, WebP, GIF, BMP, QOI or PNM.
+pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
     let format = match format {
         Format::Png => ImageFormat::Png,
         Format::WebP => ImageFormat::WebP,
         Format::Gif => ImageFormat::Gif,
-        Format::Tiff => ImageFormat::Tiff,
         Format::Bmp => ImageFormat::Bmp,
-        Format::Ico => ImageFormat::Ico,
         Format::Qoi => ImageFormat::Qoi,
         Format::Pnm => ImageFormat::Pnm,
-        Format::Jpeg | Format::Avif => return Err(ConvertError::unsupported_input(format!("{format} is not read here"))),
+        Format::Jpeg | Format::Tiff | Format::Ico | Format::Avif => {
+            return Err(ConvertError::unsupported_input(format!("{format} is not read here")));
+        }
     };
     let mut reader = ImageReader::with_format(Cursor::new(input), format);
     reader.limits(decoder_limits(limits));
     let mut decoder = reader.into_decoder().map_err(ConvertError::decoding)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
-    let (icc_profile, orientation) = metadata(&mut decoder);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
-    if format == ImageFormat::Tiff && has_premultiplied_alpha(input) {
-        image = pixels::with_straight_alpha(pixels::in_integers(image));
-    }
-    Ok(Raw { image, icc_profile, orientation })
+    let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
+    let image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
+    Ok(Raw { image, icc_profile, orientation, shrunk: None })
 }
 
-/// Whether the colours of a TIFF are stored multiplied by their alpha ("associated alpha", TIFF 6.0, section 18), which `image` passes on
-/// as they are.
-fn has_premultiplied_alpha(tiff: &[u8]) -> bool {
-    const ASSOCIATED_ALPHA: u16 = 1;
-    let extra_samples =
-        tiff::decoder::Decoder::new(Cursor::new(tiff)).and_then(|mut decoder| decoder.find_tag_unsigned_vec(Tag::ExtraSamples));
-    extra_samples.is_ok_and(|samples| samples.is_some_and(|samples| samples.first() == Some(&ASSOCIATED_ALPHA)))
+/// Bitmaps with masks for colours and alpha behind the oldest header (Windows CE's `BI_ALPHABITFIELDS`) as what they are as well: bitmaps with
+/// a header that has these masks (`BITMAPV3INFOHEADER`).
+fn bitmap_with_known_header(input: &[u8]) -> Cow<'_, [u8]> {
+    const HEADER_BYTES: (std::ops::Range<usize>, u32, u32) = (14..18, 40, 56);
+    const COMPRESSION: (std::ops::Range<usize>, u32, u32) = (30..34, 6, 3);
+    let is = |(at, from, _): &(std::ops::Range<usize>, u32, u32)| input.get(at.clone()) == Some(&from.to_le_bytes());
+    if !is(&HEADER_BYTES) || !is(&COMPRESSION) {
+        return Cow::Borrowed(input);
+    }
+    let mut known = input.to_vec();
+    for (at, _, to) in [HEADER_BYTES, COMPRESSION] {
+        known[at].copy_from_slice(&to.to_le_bytes());
+    }
+    Cow::Owned(known)
 }
 
 /// ICC profile and orientation; those that cannot be read count as absent, since the pixels are what matters.
-pub(super) fn metadata(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Orientation) {
+pub(super) fn colours_and_orientation(decoder: &mut (impl ImageDecoder + ?Sized)) -> (Option<Vec<u8>>, Orientation) {
     let icc_profile = decoder.icc_profile().ok().flatten();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     (icc_profile, orientation)

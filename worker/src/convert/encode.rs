@@ -1,19 +1,17 @@
 use std::io::Cursor;
 
-use image::{
-    DynamicImage, ImageEncoder, ImageFormat, RgbaImage,
-    codecs::{gif::GifEncoder, webp::WebPEncoder},
-};
-use tintype_store::{Format, Spec};
+use image::{DynamicImage, ImageFormat};
+use tintype_store::{Format, Rgb, Spec};
 
 use super::{
-    ConvertError, jpeg,
-    pixels::{in_8_bit, onto_white, over_white_8, without_grey_alpha},
-    png_out,
+    ConvertError, gif, jpeg,
+    metadata::Metadata,
+    pixels::{in_8_bit, onto, without_grey_alpha},
+    png, webp,
 };
 
-/// Writes one picture. No metadata goes with it: untagged means sRGB.
-pub(super) fn encode(image: DynamicImage, spec: &Spec) -> Result<Vec<u8>, ConvertError> {
+/// Writes one picture. Untagged means sRGB.
+pub(super) fn encode(image: DynamicImage, spec: &Spec, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
     let (width, height) = (image.width(), image.height());
     if let Some(max_side) = max_side_pixels(spec.format)
         && width.max(height) > max_side
@@ -24,17 +22,10 @@ pub(super) fn encode(image: DynamicImage, spec: &Spec) -> Result<Vec<u8>, Conver
         )));
     }
     match spec.format {
-        Format::Jpeg => jpeg::encode(&in_8_bit(onto_white(image)), spec.quality()),
-        Format::Png => png_out::encode_still(image),
-        Format::WebP => {
-            let image = in_8_bit(image);
-            let mut bytes = Vec::new();
-            WebPEncoder::new_lossless(&mut bytes)
-                .write_image(image.as_bytes(), width, height, image.color().into())
-                .map_err(ConvertError::encoding)?;
-            Ok(bytes)
-        }
-        Format::Gif => encode_gif(with_binary_alpha(in_8_bit(image).into_rgba8())),
+        Format::Jpeg => jpeg::encode(&in_8_bit(onto(image, Rgb::WHITE)), spec, metadata),
+        Format::Png => png::encode_still(image, spec.effort, metadata),
+        Format::WebP => webp::encode_still(in_8_bit(image), spec, metadata),
+        Format::Gif => gif::encode_still(in_8_bit(image), spec),
         Format::Tiff => through_image(&without_grey_alpha(image), ImageFormat::Tiff),
         Format::Bmp => through_image(&without_grey_alpha(in_8_bit(image)), ImageFormat::Bmp),
         Format::Ico | Format::Avif | Format::Qoi | Format::Pnm => {
@@ -47,7 +38,7 @@ pub(super) fn encode(image: DynamicImage, spec: &Spec) -> Result<Vec<u8>, Conver
 fn max_side_pixels(format: Format) -> Option<u32> {
     match format {
         Format::Jpeg => Some(65_500),
-        Format::WebP => Some(16_383),
+        Format::WebP => Some(webp::MAX_SIDE_PIXELS),
         Format::Gif => Some(65_535),
         _ => None,
     }
@@ -57,25 +48,4 @@ fn through_image(image: &DynamicImage, format: ImageFormat) -> Result<Vec<u8>, C
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).map_err(ConvertError::encoding)?;
     Ok(bytes.into_inner())
-}
-
-fn encode_gif(image: RgbaImage) -> Result<Vec<u8>, ConvertError> {
-    // 1 is the most careful choice of colours, 30 the quickest.
-    const SPEED: i32 = 10;
-    let (width, height) = image.dimensions();
-    let mut bytes = Vec::new();
-    let mut encoder = GifEncoder::new_with_speed(&mut bytes, SPEED);
-    encoder.encode(&image.into_raw(), width, height, image::ExtendedColorType::Rgba8).map_err(ConvertError::encoding)?;
-    drop(encoder);
-    Ok(bytes)
-}
-
-/// GIF knows only opaque and transparent: from half on a pixel is drawn, over white.
-fn with_binary_alpha(mut image: RgbaImage) -> RgbaImage {
-    for pixel in image.pixels_mut() {
-        let [red, green, blue, alpha] = pixel.0;
-        pixel.0 =
-            if alpha < 128 { [0; 4] } else { [over_white_8(red, alpha), over_white_8(green, alpha), over_white_8(blue, alpha), u8::MAX] };
-    }
-    image
 }

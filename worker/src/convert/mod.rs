@@ -1,22 +1,33 @@
 //! Bytes in, bytes out: no files, no clock, no queue. The same input and spec always give the same bytes.
 //!
-//! What it keeps to: the format is told by the header, never guessed again. Limits are checked before pixels are decoded. Orientation is
-//! applied and all metadata dropped. An embedded ICC profile for RGB or grey is converted to sRGB; one that cannot be used is ignored, and
-//! so are those of CMYK pictures. Transparency goes onto white where the target has none. 16 bit stay 16 bit where the target has them,
-//! else they are rounded to 8. Damaged pixels are an error, never a picture with holes.
+//! What it keeps to, in short (`docs/conversion.md` has it in full): the format is told by the header, never guessed again. Limits are checked
+//! before pixels are decoded. Orientation is applied, an ICC profile is converted to sRGB, metadata is dropped unless the spec keeps it.
+//! Transparency goes onto white, or the spec's colour, where the target has none. 16 bit stay 16 bit where the target has them, else they
+//! are rounded to 8. Damaged pixels are an error, never a picture with holes.
 
 mod animation;
 mod colour;
 mod decode;
 mod encode;
 mod error;
+mod finish;
+mod gif;
+mod ico;
+mod inks;
 mod jpeg;
+mod metadata;
 mod pixels;
-mod png_out;
+mod png;
+mod rectangle;
+mod streamed;
+mod tiff;
+mod webp;
 
 use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec};
 
 pub use error::ConvertError;
+use finish::Finish;
+use metadata::Metadata;
 
 /// What [`convert`] reads.
 pub const INPUT_FORMATS: [Format; 9] =
@@ -24,6 +35,15 @@ pub const INPUT_FORMATS: [Format; 9] =
 
 /// What [`convert`] makes.
 pub const OUTPUT_FORMATS: [Format; 6] = [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp];
+
+/// What does the work in this build, for people who look into the matter: the same on every machine, but for the vector instructions used.
+pub fn codecs() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        return "JPEG by zune-jpeg and Tintype (AVX2), PNG by png and libdeflate, WebP by image-webp and libwebp";
+    }
+    "JPEG by zune-jpeg and Tintype, PNG by png and libdeflate, WebP by image-webp and libwebp"
+}
 
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +56,9 @@ pub struct Converted {
 
 /// Converts a file. `header` is what its header says.
 ///
-/// An animation becomes an animated PNG; every other target gets its first frame, and [`Picture::first_frame_only`] says so. So it does for
-/// the first page of a TIFF that has several. The entries of an ICO are one picture in several sizes: the largest is drawn.
+/// An animation stays one in the formats that have it (PNG, WebP, GIF); every other target gets its first frame, and
+/// [`Picture::first_frame_only`] says so. So it does for the first page of a TIFF that has several. The entries of an ICO are one picture in
+/// several sizes: the largest is drawn.
 ///
 /// Two copies of the decoded picture have to fit into `limits.memory_bytes`. Time is not limited here. May panic on input that makes a
 /// decoder panic: callers contain that.
@@ -47,12 +68,22 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     if !OUTPUT_FORMATS.contains(&spec.format) {
         return Err(ConvertError::unsupported_output(format!("{} is not made here", spec.format)));
     }
+    let metadata = if spec.keep_metadata { Metadata::read(input, header.format) } else { Metadata::default() };
     let animated = header.frame_count > 1 && matches!(header.format, Format::Gif | Format::Png | Format::WebP);
-    if animated && spec.format == Format::Png {
-        return png_out::encode_animation(animation::open(input, header, limits)?, header.frame_count);
+    if animated && matches!(spec.format, Format::Gif | Format::Png | Format::WebP) {
+        let animation = animation::open(input, header, spec, limits)?;
+        return match spec.format {
+            Format::Gif => gif::encode_animation(animation, spec),
+            Format::WebP => webp::encode_animation(animation, spec, &metadata),
+            _ => png::encode_animation(animation, &metadata),
+        };
     }
-    let image = decode::first_frame(input, header, limits)?;
-    let first_frame_only = animated || (header.frame_count > 1 && header.format == Format::Tiff);
+    if let Some(converted) = streamed::png_to_jpeg(input, header, spec, &metadata, limits)? {
+        return Ok(converted);
+    }
+    let upright = decode::first_frame(input, header, spec, limits)?;
+    let image = Finish::of(spec, upright.width, upright.height, limits)?.apply(upright.image, upright.eighths);
+    let first_frame_only = header.frame_count > 1 && header.format != Format::Ico;
     let picture = Picture { width: image.width(), height: image.height(), frame_count: 1, first_frame_only };
-    Ok(Converted { bytes: encode::encode(image, spec)?, picture })
+    Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture })
 }

@@ -1,14 +1,30 @@
 //! From one layout of pixels to another. Everything that only gets smaller is done in place.
 
 use image::{DynamicImage, ImageBuffer, Pixel};
+use tintype_store::Rgb;
 
-/// Without alpha: what is behind is white.
-pub(super) fn onto_white(image: DynamicImage) -> DynamicImage {
+/// Whether grey pixels stay grey on it.
+pub(super) fn is_grey(Rgb([red, green, blue]): Rgb) -> bool {
+    red == green && green == blue
+}
+
+/// Without alpha: what is behind is this colour.
+pub(super) fn onto(image: DynamicImage, colour: Rgb) -> DynamicImage {
+    let image = if is_grey(colour) { image } else { without_grey_alpha(image) };
+    let behind = |channel: usize| colour.0[channel];
     match image {
-        DynamicImage::ImageLumaA8(it) => DynamicImage::ImageLuma8(drop_alpha(it, over_white_8)),
-        DynamicImage::ImageRgba8(it) => DynamicImage::ImageRgb8(drop_alpha(it, over_white_8)),
-        DynamicImage::ImageLumaA16(it) => DynamicImage::ImageLuma16(drop_alpha(it, over_white_16)),
-        DynamicImage::ImageRgba16(it) => DynamicImage::ImageRgb16(drop_alpha(it, over_white_16)),
+        DynamicImage::ImageLumaA8(it) => {
+            DynamicImage::ImageLuma8(drop_alpha(it, |sample, alpha, channel| over_8(sample, alpha, behind(channel))))
+        }
+        DynamicImage::ImageRgba8(it) => {
+            DynamicImage::ImageRgb8(drop_alpha(it, |sample, alpha, channel| over_8(sample, alpha, behind(channel))))
+        }
+        DynamicImage::ImageLumaA16(it) => {
+            DynamicImage::ImageLuma16(drop_alpha(it, |sample, alpha, channel| over_16(sample, alpha, u16::from(behind(channel)) * 257)))
+        }
+        DynamicImage::ImageRgba16(it) => {
+            DynamicImage::ImageRgb16(drop_alpha(it, |sample, alpha, channel| over_16(sample, alpha, u16::from(behind(channel)) * 257)))
+        }
         other => other,
     }
 }
@@ -16,10 +32,10 @@ pub(super) fn onto_white(image: DynamicImage) -> DynamicImage {
 /// Without an alpha that says "opaque" everywhere, which some decoders always give.
 pub(super) fn without_opaque_alpha(image: DynamicImage) -> DynamicImage {
     match image {
-        DynamicImage::ImageLumaA8(it) if is_opaque(&it, u8::MAX) => DynamicImage::ImageLuma8(drop_alpha(it, |sample, _| sample)),
-        DynamicImage::ImageRgba8(it) if is_opaque(&it, u8::MAX) => DynamicImage::ImageRgb8(drop_alpha(it, |sample, _| sample)),
-        DynamicImage::ImageLumaA16(it) if is_opaque(&it, u16::MAX) => DynamicImage::ImageLuma16(drop_alpha(it, |sample, _| sample)),
-        DynamicImage::ImageRgba16(it) if is_opaque(&it, u16::MAX) => DynamicImage::ImageRgb16(drop_alpha(it, |sample, _| sample)),
+        DynamicImage::ImageLumaA8(it) if is_opaque(&it, u8::MAX) => DynamicImage::ImageLuma8(drop_alpha(it, |sample, _, _| sample)),
+        DynamicImage::ImageRgba8(it) if is_opaque(&it, u8::MAX) => DynamicImage::ImageRgb8(drop_alpha(it, |sample, _, _| sample)),
+        DynamicImage::ImageLumaA16(it) if is_opaque(&it, u16::MAX) => DynamicImage::ImageLuma16(drop_alpha(it, |sample, _, _| sample)),
+        DynamicImage::ImageRgba16(it) if is_opaque(&it, u16::MAX) => DynamicImage::ImageRgb16(drop_alpha(it, |sample, _, _| sample)),
         other => other,
     }
 }
@@ -65,15 +81,24 @@ pub(super) fn without_grey_alpha(image: DynamicImage) -> DynamicImage {
     }
 }
 
-/// A sample of straight alpha over white, rounded.
-pub(super) fn over_white_8(sample: u8, alpha: u8) -> u8 {
-    let (sample, alpha) = (u32::from(sample), u32::from(alpha));
-    ((sample * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+/// Grey becomes RGB.
+pub(super) fn without_grey(image: DynamicImage) -> DynamicImage {
+    match image {
+        DynamicImage::ImageLuma8(_) => DynamicImage::ImageRgb8(image.into_rgb8()),
+        DynamicImage::ImageLuma16(_) => DynamicImage::ImageRgb16(image.into_rgb16()),
+        other => without_grey_alpha(other),
+    }
 }
 
-fn over_white_16(sample: u16, alpha: u16) -> u16 {
-    let (sample, alpha) = (u64::from(sample), u64::from(alpha));
-    ((sample * alpha + 65_535 * (65_535 - alpha) + 32_767) / 65_535) as u16
+/// A sample of straight alpha over another one, rounded.
+pub(super) fn over_8(sample: u8, alpha: u8, behind: u8) -> u8 {
+    let (sample, alpha, behind) = (u32::from(sample), u32::from(alpha), u32::from(behind));
+    ((sample * alpha + behind * (255 - alpha) + 127) / 255) as u8
+}
+
+fn over_16(sample: u16, alpha: u16, behind: u16) -> u16 {
+    let (sample, alpha, behind) = (u64::from(sample), u64::from(alpha), u64::from(behind));
+    ((sample * alpha + behind * (65_535 - alpha) + 32_767) / 65_535) as u16
 }
 
 fn straight_8(sample: u8, alpha: u8) -> u8 {
@@ -103,7 +128,7 @@ fn is_opaque<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, opaque: P::Subp
 /// `From` is `To` with alpha behind it.
 fn drop_alpha<From, To>(
     image: ImageBuffer<From, Vec<From::Subpixel>>,
-    flatten: impl Fn(From::Subpixel, From::Subpixel) -> From::Subpixel,
+    flatten: impl Fn(From::Subpixel, From::Subpixel, usize) -> From::Subpixel,
 ) -> ImageBuffer<To, Vec<From::Subpixel>>
 where
     From: Pixel,
@@ -115,7 +140,7 @@ where
     for pixel in 0..samples.len() / from {
         let alpha = samples[pixel * from + to];
         for channel in 0..to {
-            samples[pixel * to + channel] = flatten(samples[pixel * from + channel], alpha);
+            samples[pixel * to + channel] = flatten(samples[pixel * from + channel], alpha, channel);
         }
     }
     samples.truncate(samples.len() / from * to);
@@ -124,20 +149,32 @@ where
 
 #[cfg(test)]
 mod tests {
-    use image::{Luma, LumaA, Rgb, Rgba};
+    use image::{Luma, LumaA, Rgba};
 
     use super::*;
 
     #[test]
-    fn alpha_over_white_is_rounded_to_the_nearest_step() {
+    fn alpha_over_a_colour_is_rounded_to_the_nearest_step() {
         for (sample, alpha) in (0..=255).flat_map(|sample| (0..=255).map(move |alpha| (sample, alpha))) {
-            let exact = f64::from(sample) * f64::from(alpha) / 255.0 + 255.0 - f64::from(alpha);
-            assert_eq!(over_white_8(sample, alpha), exact.round() as u8, "{sample} with alpha {alpha}");
+            for behind in [0, 77, 255] {
+                let exact = (f64::from(sample) * f64::from(alpha) + f64::from(behind) * (255.0 - f64::from(alpha))) / 255.0;
+                assert_eq!(over_8(sample, alpha, behind), exact.round() as u8, "{sample} with alpha {alpha} over {behind}");
+            }
         }
         for (sample, alpha) in [(0, 0), (0, 1), (1, 65_535), (65_535, 65_535), (12_345, 54_321), (0, 32_768), (40_000, 77)] {
             let exact = f64::from(sample) * f64::from(alpha) / 65_535.0 + 65_535.0 - f64::from(alpha);
-            assert_eq!(over_white_16(sample, alpha), exact.round() as u16, "{sample} with alpha {alpha}");
+            assert_eq!(over_16(sample, alpha, 65_535), exact.round() as u16, "{sample} with alpha {alpha}");
         }
+    }
+
+    #[test]
+    fn grey_over_a_colour_gets_colours() {
+        let grey = DynamicImage::ImageLumaA8(ImageBuffer::from_pixel(1, 1, LumaA([100, 0])));
+        assert_eq!(onto(grey.clone(), Rgb([1, 2, 3])), DynamicImage::ImageRgb8(ImageBuffer::from_pixel(1, 1, image::Rgb([1, 2, 3]))));
+        assert_eq!(onto(grey, Rgb([9, 9, 9])), DynamicImage::ImageLuma8(ImageBuffer::from_pixel(1, 1, Luma([9]))));
+        let deep = DynamicImage::ImageRgba16(ImageBuffer::from_pixel(1, 1, Rgba([7, 8, 9, 0])));
+        let expected = DynamicImage::ImageRgb16(ImageBuffer::from_pixel(1, 1, image::Rgb([257, 514, 65_535])));
+        assert_eq!(onto(deep, Rgb([1, 2, 255])), expected);
     }
 
     #[test]
@@ -145,7 +182,7 @@ mod tests {
         let levels = ImageBuffer::from_fn(256, 256, |x, y| Luma([(y * 256 + x) as u16]));
         let expected: Vec<u8> = (0..=u16::MAX).map(|level| (f64::from(level) / 257.0).round() as u8).collect();
         let repeated = |times: usize| expected.iter().flat_map(|level| vec![*level; times]).collect::<Vec<_>>();
-        let rgb = ImageBuffer::from_fn(256, 256, |x, y| Rgb([(y * 256 + x) as u16; 3]));
+        let rgb = ImageBuffer::from_fn(256, 256, |x, y| image::Rgb([(y * 256 + x) as u16; 3]));
         let rgba = ImageBuffer::from_fn(256, 256, |x, y| Rgba([(y * 256 + x) as u16; 4]));
         let grey_alpha = ImageBuffer::from_fn(256, 256, |x, y| LumaA([(y * 256 + x) as u16; 2]));
         assert_eq!(in_8_bit(DynamicImage::ImageLuma16(levels)).into_bytes(), expected);
@@ -170,7 +207,7 @@ mod tests {
         let mut translucent = opaque.clone();
         translucent.put_pixel(2, 1, Rgba([1, 2, 3, 254]));
         let dropped = without_opaque_alpha(DynamicImage::ImageRgba8(opaque));
-        assert_eq!(dropped, DynamicImage::ImageRgb8(ImageBuffer::from_pixel(3, 2, Rgb([1, 2, 3]))));
+        assert_eq!(dropped, DynamicImage::ImageRgb8(ImageBuffer::from_pixel(3, 2, image::Rgb([1, 2, 3]))));
         let kept = DynamicImage::ImageRgba8(translucent);
         assert_eq!(without_opaque_alpha(kept.clone()), kept);
     }

@@ -11,7 +11,7 @@ use image::{
 };
 use tintype_store::{FailureReason, Format, Picture, Spec, header::read_header};
 
-use crate::pictures::{as_png, converted, decoded, encoded, largest_difference};
+use crate::pictures::{as_png, converted, converted_to, decoded, encoded, largest_difference};
 
 const RED: Rgba<u8> = Rgba([255, 0, 0, 255]);
 const BLUE: Rgba<u8> = Rgba([0, 0, 255, 255]);
@@ -58,13 +58,66 @@ fn a_webp_becomes_an_animated_png_whose_frames_are_removed_in_time() {
 #[test]
 fn a_still_target_gets_the_first_frame_and_says_so() {
     let input = gif(&three_frames(), Repeat::Infinite);
-    for format in [Format::Jpeg, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp] {
+    for format in [Format::Jpeg, Format::Tiff, Format::Bmp] {
         let converted = converted(&input, format).expect("it can be converted");
         assert_eq!(converted.picture, Picture { width: 8, height: 6, frame_count: 1, first_frame_only: true }, "{format}");
         assert_eq!(read_header(&converted.bytes).expect("the result has a header").frame_count, 1, "{format}");
     }
-    let webp = converted(&input, Format::WebP).expect("it can be converted").bytes;
-    assert_eq!(decoded(&webp, ImageFormat::WebP).to_rgba8(), three_frames()[0].0);
+    let tiff = converted(&input, Format::Tiff).expect("it can be converted").bytes;
+    assert_eq!(decoded(&tiff, ImageFormat::Tiff).to_rgba8(), three_frames()[0].0);
+}
+
+#[test]
+fn an_animation_goes_from_every_format_to_every_other_and_stays_the_same() {
+    let frames = [vanishing(0, 70), vanishing(4, 1_230), vanishing(2, 100_000)];
+    let inputs = [("GIF", gif(&frames, Repeat::Finite(2))), ("WebP", webp(&frames, 3)), ("PNG", apng(&frames, 3))];
+    for (from, input) in inputs {
+        for to in ["webp lossless", "gif", "png"] {
+            let made = converted_to(&input, to).unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
+            assert_eq!(made.picture, Picture { width: 8, height: 6, frame_count: 3, first_frame_only: false }, "{from} to {to}");
+            assert_eq!(read_header(&made.bytes).expect("the result has a header").frame_count, 3, "{from} to {to}");
+            let shown = frames_of(&as_apng(&made.bytes));
+            for ((shown, shown_ms), (made, made_ms)) in shown.iter().zip(&frames) {
+                assert_eq!(shown_ms, made_ms, "{from} to {to}");
+                let difference = largest_difference(&shown.clone().into(), &made.clone().into());
+                assert!(difference <= 1, "{from} to {to}: {difference}");
+            }
+            assert_eq!(plays(&as_apng(&made.bytes)), 3, "{from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn every_frame_gets_the_size_and_the_background_that_are_asked_for() {
+    let input = webp(&[vanishing(0, 70), vanishing(4, 80)], 0);
+    for to in ["webp lossless width=4 background=00ff00", "gif width=4 background=00ff00", "png width=4 background=00ff00"] {
+        let made = converted_to(&input, to).expect("it can be converted");
+        assert_eq!((made.picture.width, made.picture.height), (4, 3), "{to}");
+        for (frame, _) in frames_of(&as_apng(&made.bytes)) {
+            assert_eq!(frame.dimensions(), (4, 3), "{to}");
+            assert!(frame.pixels().all(|pixel| pixel.0[3] == 255), "{to}");
+            assert_eq!(frame.get_pixel(0, 2), &Rgba([0, 255, 0, 255]), "{to}");
+        }
+        assert_eq!(plays(&as_apng(&made.bytes)), 0, "{to}");
+    }
+}
+
+#[test]
+fn a_lossy_animation_is_smaller_and_looks_alike() {
+    let noise = |seed: u32| {
+        RgbaImage::from_fn(64, 64, |x, y| {
+            let noise = (x * 7 + y * 13 + seed).wrapping_mul(2_654_435_761).rotate_left(x + y * 3) >> 28;
+            Rgba([(x * 3 + noise) as u8, (y * 3 + noise) as u8, (x + y + noise) as u8, 255])
+        })
+    };
+    let input = apng(&[(noise(1), 40), (noise(9), 40)], 0);
+    let lossy = converted_to(&input, "webp").expect("it can be converted").bytes;
+    let lossless = converted_to(&input, "webp lossless").expect("it can be converted").bytes;
+    assert!(lossy.len() < lossless.len(), "{} bytes are not fewer than {}", lossy.len(), lossless.len());
+    for ((shown, _), made) in frames_of(&as_apng(&lossy)).iter().zip([noise(1), noise(9)]) {
+        let error: u64 = shown.iter().zip(made.iter()).map(|(shown, made)| u64::from(shown.abs_diff(*made))).sum();
+        assert!(error / (64 * 64 * 4) < 5, "the mean error is {}", error / (64 * 64 * 4));
+    }
 }
 
 #[test]
@@ -171,6 +224,35 @@ fn webp(frames: &[(RgbaImage, u32)], plays: u16) -> Vec<u8> {
         chunks.extend(chunk(b"ANMF", &[&size[..], &still[12..]].concat()));
     }
     chunk(b"RIFF", &[b"WEBP", &chunks[..]].concat())
+}
+
+/// A square that stands on nothing, so that every frame takes away something of the one before.
+fn vanishing(left: u32, delay_ms: u32) -> (RgbaImage, u32) {
+    (RgbaImage::from_fn(8, 6, |x, y| if (left..left + 3).contains(&x) && y < 3 { RED } else { Rgba([0; 4]) }), delay_ms)
+}
+
+fn apng(frames: &[(RgbaImage, u32)], plays: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (width, height) = frames[0].0.dimensions();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_animated(frames.len() as u32, plays).expect("it has frames");
+    let mut writer = encoder.write_header().expect("it can be encoded");
+    for (image, delay_ms) in frames {
+        writer.set_frame_delay((delay_ms / 10) as u16, 100).expect("it is animated");
+        writer.write_image_data(image).expect("it can be encoded");
+    }
+    writer.finish().expect("it can be encoded");
+    bytes
+}
+
+fn as_apng(animation: &[u8]) -> Vec<u8> {
+    converted(animation, Format::Png).expect("it can be converted").bytes
+}
+
+fn plays(png: &[u8]) -> u32 {
+    let reader = png::Decoder::new(Cursor::new(png)).read_info().expect("it can be decoded");
+    reader.info().animation_control().expect("it is animated").num_plays
 }
 
 /// A canvas of 5 by 4 with one frame of 2 by 2 at 1, 2.

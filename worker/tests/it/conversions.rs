@@ -5,7 +5,9 @@ use moxcms::{ColorProfile, Layout, TransformOptions};
 use tintype_store::{ConversionLimits, FailureReason, Format, Picture, Spec, header::read_header};
 use tintype_worker::convert::{OUTPUT_FORMATS, convert};
 
-use crate::pictures::{as_jpeg, as_png, converted, decoded, encoded, gradient, largest_difference, png_with_orientation, png_with_profile};
+use crate::pictures::{
+    as_jpeg, as_png, converted, converted_to, decoded, encoded, gradient, largest_difference, png_with_orientation, png_with_profile,
+};
 
 #[test]
 fn orientation_is_applied_and_invalid_values_mean_upright() {
@@ -57,9 +59,9 @@ fn colours_finer_than_a_jpeg_stores_them_are_mixed() {
 fn transparency_is_kept_where_the_target_has_it() {
     let image = DynamicImage::ImageRgba8(ImageBuffer::from_fn(9, 7, |x, y| Rgba([x as u8, y as u8, 200, (x * 20) as u8])));
     assert_eq!(as_png(&encoded(&image, ImageFormat::WebP)), image);
-    for (format, read) in [(Format::WebP, ImageFormat::WebP), (Format::Tiff, ImageFormat::Tiff), (Format::Bmp, ImageFormat::Bmp)] {
-        let bytes = converted(&encoded(&image, ImageFormat::Png), format).expect("it can be converted").bytes;
-        assert_eq!(decoded(&bytes, read), image, "{format}");
+    for (spec, read) in [("webp lossless", ImageFormat::WebP), ("tiff", ImageFormat::Tiff), ("bmp", ImageFormat::Bmp)] {
+        let bytes = converted_to(&encoded(&image, ImageFormat::Png), spec).expect("it can be converted").bytes;
+        assert_eq!(decoded(&bytes, read), image, "{spec}");
     }
 }
 
@@ -224,4 +226,52 @@ fn a_picture_that_the_target_cannot_hold_is_refused() {
     assert_eq!(error.reason, FailureReason::UnsupportedOutput);
     assert!(error.message.contains("16383"), "{error}");
     assert!(convert(&wide, &header, &Spec::new(Format::Jpeg), &limits).is_ok());
+}
+
+#[test]
+fn a_jpeg_of_inks_shows_what_the_printer_would() {
+    // Cyan, half black, and magenta with a fifth of black.
+    let inks = [[255, 0, 0, 0], [0, 0, 0, 128], [0, 255, 0, 51]];
+    let expected = [[0, 255, 255], [127, 127, 127], [204, 0, 204]];
+    for (kind, name) in [(jpeg_encoder::ColorType::Cmyk, "CMYK"), (jpeg_encoder::ColorType::CmykAsYcck, "YCCK")] {
+        let samples: Vec<u8> = (0..48 * 16).flat_map(|at| inks[at % 48 / 16]).collect();
+        let mut jpeg = Vec::new();
+        jpeg_encoder::Encoder::new(&mut jpeg, 100).encode(&samples, 48, 16, kind).expect("it can be encoded");
+        let shown = as_png(&jpeg).into_rgb8();
+        for (index, expected) in expected.into_iter().enumerate() {
+            let pixel = shown.get_pixel(index as u32 * 16 + 8, 8).0;
+            assert!(
+                pixel.iter().zip(expected).all(|(shown, expected)| shown.abs_diff(expected) <= 3),
+                "{name}: {pixel:?} is not {expected:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_streamed_give_what_the_whole_picture_gives() {
+    let rgba = DynamicImage::ImageRgba16(ImageBuffer::from_fn(70, 150, |x, y| {
+        Rgba([(x * 900) as u16, (y * 430) as u16, (x * y * 6) as u16, 65_535 - (x * 400) as u16])
+    }));
+    let kinds = [
+        rgba.clone(),
+        DynamicImage::ImageRgba8(rgba.to_rgba8()),
+        DynamicImage::ImageRgb16(rgba.to_rgb16()),
+        DynamicImage::ImageRgb8(rgba.to_rgb8()),
+        DynamicImage::ImageLuma8(rgba.to_luma8()),
+    ];
+    let profile = ColorProfile::new_display_p3().encode().expect("a built-in profile can be encoded");
+    for image in kinds {
+        // A TIFF of the same pixels is not streamed.
+        let (png, tiff) = (encoded(&image, ImageFormat::Png), converted(&encoded(&image, ImageFormat::Png), Format::Tiff));
+        let tiff = tiff.expect("it can be converted").bytes;
+        for spec in ["jpeg", "jpeg background=102030", "jpeg quality=35"] {
+            let [streamed, whole] = [&png, &tiff].map(|input| converted_to(input, spec).expect("it can be converted").bytes);
+            assert!(streamed == whole, "{:?} to {spec}", image.color());
+        }
+    }
+    let deep = DynamicImage::ImageRgb16(rgba.to_rgb16());
+    let turned = converted_to(&png_with_profile(&deep, profile.clone()), "jpeg quality=95").expect("it can be converted").bytes;
+    let upright = converted_to(&encoded(&as_png(&png_with_profile(&deep, profile)), ImageFormat::Png), "jpeg quality=95");
+    assert_eq!(decoded(&turned, ImageFormat::Jpeg), decoded(&upright.expect("it can be converted").bytes, ImageFormat::Jpeg));
 }

@@ -4,4 +4,8 @@ mod animations;
 mod conversions;
 mod corpus;
 mod damage;
+mod icons;
+mod keeping;
 mod pictures;
+mod specs;
+mod tiffs;

@@ -7,8 +7,13 @@ use tintype_store::{ConversionLimits, Format, Spec, header::read_header};
 use tintype_worker::convert::{ConvertError, Converted, convert};
 
 pub(crate) fn converted(input: &[u8], format: Format) -> Result<Converted, ConvertError> {
+    converted_to(input, &Spec::new(format).to_string())
+}
+
+/// The spec as its text.
+pub(crate) fn converted_to(input: &[u8], spec: &str) -> Result<Converted, ConvertError> {
     let header = read_header(input).expect("the header is good");
-    convert(input, &header, &Spec::new(format), &ConversionLimits::default())
+    convert(input, &header, &spec.parse().expect("it is a spec"), &ConversionLimits::default())
 }
 
 pub(crate) fn decoded(bytes: &[u8], format: ImageFormat) -> DynamicImage {

@@ -1,0 +1,147 @@
+//! The entropy-coded part of a baseline JPEG, bit by bit (ITU-T T.81, annex F.2).
+
+/// Bits that are looked up at once; longer codes are rare.
+const LOOKED_UP_BITS: u32 = 10;
+
+/// What codes stand for.
+pub(super) struct Codes {
+    /// Length and value of the code that begins with these bits; length 0 for those that are longer.
+    short: Box<[(u8, u8); 1 << LOOKED_UP_BITS]>,
+    /// Behind the last code of each length, in 16 bits, and where its values begin less the first code.
+    ends: [(u32, i32); 17],
+    values: Vec<u8>,
+}
+
+impl Codes {
+    /// `None` when there are more codes than fit into their lengths.
+    pub(super) fn new(counts: &[u8; 16], values: &[u8]) -> Option<Self> {
+        let mut codes = Self { short: Box::new([(0, 0); 1 << LOOKED_UP_BITS]), ends: [(0, 0); 17], values: values.to_vec() };
+        let (mut code, mut index) = (0_u32, 0_usize);
+        for (length, count) in (1_u32..).zip(counts.iter().map(|count| usize::from(*count))) {
+            codes.ends[length as usize].1 = index as i32 - code as i32;
+            for value in values.get(index..index + count)? {
+                if length <= LOOKED_UP_BITS {
+                    let spare = LOOKED_UP_BITS - length;
+                    codes.short.get_mut((code as usize) << spare..(code as usize + 1) << spare)?.fill((length as u8, *value));
+                }
+                code += 1;
+            }
+            index += count;
+            if code > 1 << length {
+                return None;
+            }
+            codes.ends[length as usize].0 = code << (16 - length);
+            code <<= 1;
+        }
+        Some(codes)
+    }
+}
+
+/// Reads bits up to the next marker.
+pub(super) struct Bits<'a> {
+    rest: &'a [u8],
+    /// The next bits, the first one highest; zeros behind them.
+    buffer: u64,
+    held: u32,
+    /// Zeros that were read because there was nothing else.
+    made_up: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(data: &'a [u8]) -> Self {
+        Self { rest: data, buffer: 0, held: 0, made_up: 0 }
+    }
+
+    /// Whether more was read than there is.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.made_up > self.held
+    }
+
+    /// Goes on behind the restart marker of this number.
+    pub(super) fn restart(&mut self, number: u8) -> Option<()> {
+        (self.buffer, self.held, self.made_up) = (0, 0, 0);
+        let after = self.rest.strip_prefix(&[0xFF, 0xD0 + number])?;
+        self.rest = after;
+        Some(())
+    }
+
+    /// Afterwards at least 32 bits are held.
+    #[inline]
+    fn fill(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGHEST: u64 = 0x8080_8080_8080_8080;
+        if self.held >= 32 {
+            return;
+        }
+        if let Some(next) = self.rest.first_chunk::<8>() {
+            let next = u64::from_be_bytes(*next);
+            if (!next).wrapping_sub(ONES) & next & HIGHEST == 0 {
+                let bytes = (u64::BITS - self.held) / 8;
+                self.buffer |= next >> self.held;
+                self.held += bytes * 8;
+                // What was taken of the byte after these is taken again, to the same place.
+                self.buffer &= !(u64::MAX >> (self.held - 1) >> 1);
+                self.rest = &self.rest[bytes as usize..];
+                return;
+            }
+        }
+        while self.held <= 56 {
+            let byte = match self.rest {
+                [0xFF, 0, after @ ..] => {
+                    self.rest = after;
+                    0xFF
+                }
+                [byte, after @ ..] if *byte != 0xFF => {
+                    self.rest = after;
+                    *byte
+                }
+                _ => {
+                    self.made_up += 8;
+                    0
+                }
+            };
+            self.buffer |= u64::from(byte) << (56 - self.held);
+            self.held += 8;
+        }
+    }
+
+    #[inline]
+    pub(super) fn skip(&mut self, bits: u32) {
+        self.buffer <<= bits;
+        self.held -= bits;
+    }
+
+    /// The next value of a table. `None` for a code that it does not have.
+    #[inline]
+    pub(super) fn value(&mut self, codes: &Codes) -> Option<u8> {
+        let (length, value) = self.peek(codes)?;
+        self.skip(length);
+        Some(value)
+    }
+
+    /// The length of the next code and what it stands for. 15 bits more can be read behind it.
+    #[inline]
+    pub(super) fn peek(&mut self, codes: &Codes) -> Option<(u32, u8)> {
+        self.fill();
+        let (length, value) = codes.short[(self.buffer >> (u64::BITS - LOOKED_UP_BITS)) as usize];
+        if length > 0 {
+            return Some((u32::from(length), value));
+        }
+        let next = (self.buffer >> 48) as u32;
+        let length = (LOOKED_UP_BITS + 1..=16).find(|length| next < codes.ends[*length as usize].0)?;
+        let index = (next >> (16 - length)) as i32 + codes.ends[length as usize].1;
+        Some((length, *codes.values.get(usize::try_from(index).ok()?)?))
+    }
+
+    /// The value of a size class, up to 15 bits.
+    #[inline]
+    pub(super) fn of_class(&mut self, size: u32) -> i32 {
+        if size == 0 {
+            return 0;
+        }
+        let bits = (self.buffer >> (u64::BITS - size)) as i32;
+        self.skip(size);
+        // Those that begin with a zero are negative.
+        if bits >> (size - 1) == 0 { bits - (1 << size) + 1 } else { bits }
+    }
+}

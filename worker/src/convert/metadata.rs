@@ -1,0 +1,106 @@
+//! What a file says about itself, for those who ask to keep it.
+
+use std::io::Cursor;
+
+use image::{
+    ImageDecoder,
+    codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
+    metadata::Orientation,
+};
+use tintype_store::Format;
+use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
+
+use super::tiff::Directory;
+
+/// Copied as it is, but for the orientation, which the pixels have already. Empty unless it was asked for.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Metadata {
+    /// A TIFF header and its directories.
+    pub(super) exif: Option<Vec<u8>>,
+    /// An XML packet.
+    pub(super) xmp: Option<Vec<u8>>,
+    /// The text chunks of a PNG: their name and content.
+    pub(super) text: Vec<([u8; 4], Vec<u8>)>,
+}
+
+/// The keyword under which PNG keeps XMP.
+const XMP_KEYWORD: &[u8] = b"XML:com.adobe.xmp\0";
+
+impl Metadata {
+    /// What cannot be read counts as absent: the pixels are what matters.
+    pub(super) fn read(input: &[u8], format: Format) -> Self {
+        let reader = Cursor::new(input);
+        let mut found = match format {
+            Format::Jpeg => of_jpeg(input),
+            Format::Png => Self { text: text_of_png(input), ..PngDecoder::new(reader).map(of).unwrap_or_default() },
+            Format::WebP => WebPDecoder::new(reader).map(of).unwrap_or_default(),
+            Format::Gif => GifDecoder::new(reader).map(of).unwrap_or_default(),
+            Format::Tiff => Directory::first(input).map(|page| of_tiff(&page)).unwrap_or_default(),
+            Format::Bmp | Format::Ico | Format::Qoi | Format::Pnm | Format::Avif => Self::default(),
+        };
+        if let Some(exif) = &mut found.exif {
+            // An orientation that is none stays, and viewers take it for upright.
+            let _ = Orientation::remove_from_exif_chunk(exif);
+        }
+        found
+    }
+
+    /// The chunks of a PNG that hold all of this.
+    pub(super) fn png_chunks(&self) -> Vec<([u8; 4], Vec<u8>)> {
+        const NOT_COMPRESSED_NO_LANGUAGE: [u8; 4] = [0; 4];
+        let exif = self.exif.iter().map(|exif| (*b"eXIf", exif.clone()));
+        let xmp = self.xmp.iter().map(|xmp| (*b"iTXt", [XMP_KEYWORD, &NOT_COMPRESSED_NO_LANGUAGE, xmp].concat()));
+        exif.chain(xmp).chain(self.text.iter().cloned()).collect()
+    }
+
+    /// The APP1 segments of a JPEG that hold all of this, with their markers. What does not fit into one segment is left out.
+    pub(super) fn jpeg_segments(&self) -> Vec<u8> {
+        let exif = self.exif.iter().map(|exif| [b"Exif\0\0", &exif[..]].concat());
+        let xmp = self.xmp.iter().map(|xmp| [b"http://ns.adobe.com/xap/1.0/\0", &xmp[..]].concat());
+        let mut segments = Vec::new();
+        for content in exif.chain(xmp) {
+            if let Ok(length) = u16::try_from(content.len() + 2) {
+                segments.extend_from_slice(&[0xFF, 0xE1]);
+                segments.extend_from_slice(&length.to_be_bytes());
+                segments.extend_from_slice(&content);
+            }
+        }
+        segments
+    }
+}
+
+fn of(mut decoder: impl ImageDecoder) -> Metadata {
+    let (exif, xmp) = (decoder.exif_metadata().ok().flatten(), decoder.xmp_metadata().ok().flatten());
+    Metadata { exif, xmp, text: Vec::new() }
+}
+
+fn of_jpeg(input: &[u8]) -> Metadata {
+    let mut decoder = JpegDecoder::new(ZCursor::new(input));
+    match decoder.decode_headers() {
+        Ok(()) => Metadata { exif: decoder.exif().cloned(), xmp: decoder.xmp().cloned(), text: Vec::new() },
+        Err(_) => Metadata::default(),
+    }
+}
+
+/// Its own tags are about how the pixels are stored; those of the camera are too entangled with them to be copied.
+fn of_tiff(page: &Directory<'_>) -> Metadata {
+    const XMP: u16 = 700;
+    Metadata { xmp: page.bytes(XMP).map(<[u8]>::to_vec), ..Metadata::default() }
+}
+
+/// Text chunks from anywhere in the file, and not those that hold XMP.
+fn text_of_png(input: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
+    const SIGNATURE_BYTES: usize = 8;
+    const CHECKSUM_BYTES: usize = 4;
+    let mut text = Vec::new();
+    let mut rest = input.get(SIGNATURE_BYTES..).unwrap_or_default();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let Some((name, after)) = after.split_first_chunk::<4>() else { break };
+        let Some((data, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
+        if matches!(name, b"tEXt" | b"zTXt" | b"iTXt") && !data.starts_with(XMP_KEYWORD) {
+            text.push((*name, data.to_vec()));
+        }
+        rest = after.get(CHECKSUM_BYTES..).unwrap_or_default();
+    }
+    text
+}

@@ -1,0 +1,170 @@
+//! PNG to JPEG, a band of rows at a time: reading, colours and writing overlap, and memory grows with the width alone.
+//!
+//! The result is the one that the whole picture gives. It takes part only where rows come out in the order in which they go in.
+
+use std::{io::Cursor, panic::resume_unwind, sync::mpsc::sync_channel, thread};
+
+use image::{
+    ColorType, DynamicImage, ImageBuffer, ImageError, ImageFormat,
+    error::{DecodingError, LimitError, LimitErrorKind},
+    metadata::Orientation,
+};
+use png::{BitDepth, Reader, Transformations};
+use tintype_store::{ConversionLimits, Effort, Format, ImageHeader, Picture, Rgb, Spec};
+
+use super::{
+    ConvertError, Converted,
+    colour::Conversion,
+    decode::check_size,
+    jpeg::{self, BAND_ROWS},
+    metadata::Metadata,
+    pixels::{in_8_bit, is_grey, onto},
+};
+
+/// Bands that are handed over at once, and how many of these may wait.
+const BANDS_AT_ONCE: usize = 4;
+const WAITING: usize = 2;
+
+/// `None` when the file has to be in memory as a whole.
+pub(super) fn png_to_jpeg(
+    input: &[u8],
+    header: &ImageHeader,
+    spec: &Spec,
+    metadata: &Metadata,
+    limits: &ConversionLimits,
+) -> Result<Option<Converted>, ConvertError> {
+    let plain = header.format == Format::Png && header.frame_count == 1 && spec.format == Format::Jpeg;
+    if !plain || spec.resize.is_some() || spec.effort == Effort::Small {
+        return Ok(None);
+    }
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(input), png::Limits { bytes: limits.memory_bytes as usize });
+    decoder.set_transformations(Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(ConvertError::corrupt)?;
+    let info = reader.info();
+    let orientation = info.exif_metadata.as_ref().and_then(|exif| Orientation::from_exif_chunk(exif));
+    if info.interlaced || info.animation_control().is_some() || !matches!(orientation, None | Some(Orientation::NoTransforms)) {
+        return Ok(None);
+    }
+    let (width, height) = info.size();
+    let Some(pixels) = pixels_of(reader.output_color_type()) else { return Ok(None) };
+    check_size(width, height, u64::from(width) * u64::from(height) * u64::from(pixels.bytes_per_pixel()), limits)?;
+    let conversion = info.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
+    let look = Look { width, pixels, conversion, background: spec.background.unwrap_or(Rgb::WHITE) };
+    let mut encoder = jpeg::Encoder::new(width, height, look.has_colour(), spec.quality(), &metadata.jpeg_segments())?;
+    let rows_left = height as usize;
+
+    let (sender, receiver) = sync_channel::<Vec<u8>>(WAITING);
+    let streamed = thread::scope(|scope| {
+        let encoder = &mut encoder;
+        let look = &look;
+        let encode = move || receiver.into_iter().for_each(|rows| write(encoder, look, rows));
+        let encoding = thread::Builder::new().spawn_scoped(scope, encode).ok()?;
+        let read = read_rows(&mut reader, rows_left, |rows| sender.send(rows).is_ok());
+        drop(sender);
+        if let Err(panic) = encoding.join() {
+            resume_unwind(panic);
+        }
+        Some(read)
+    });
+    match streamed {
+        Some(read) => read?,
+        // Without a second thread one does both.
+        None => read_rows(&mut reader, rows_left, |rows| {
+            write(&mut encoder, &look, rows);
+            true
+        })?,
+    }
+    let bytes = encoder.finish();
+    Ok(Some(Converted { bytes, picture: Picture { width, height, frame_count: 1, first_frame_only: false } }))
+}
+
+/// Reads all rows and hands over several bands at a time, as long as they are taken.
+fn read_rows(reader: &mut Reader<Cursor<&[u8]>>, mut left: usize, mut take: impl FnMut(Vec<u8>) -> bool) -> Result<(), ConvertError> {
+    let line_bytes = reader.output_line_size(reader.info().width).ok_or_else(|| ConvertError::corrupt("its rows are too long"))?;
+    while left > 0 {
+        let count = left.min(BAND_ROWS * BANDS_AT_ONCE);
+        left -= count;
+        let mut rows = vec![0; count * line_bytes];
+        for row in rows.chunks_exact_mut(line_bytes) {
+            let read = reader.read_row(row).map_err(|error| ConvertError::decoding(image_error(error)))?;
+            read.ok_or_else(|| ConvertError::corrupt("it ends before its last row"))?;
+        }
+        if !take(rows) {
+            return Ok(());
+        }
+    }
+    // What is behind the last row belongs to the picture's checksum.
+    reader.read_row(&mut vec![0; line_bytes]).map_err(|error| ConvertError::decoding(image_error(error)))?;
+    Ok(())
+}
+
+fn image_error(error: png::DecodingError) -> ImageError {
+    match error {
+        png::DecodingError::LimitsExceeded => ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory)),
+        other => ImageError::Decoding(DecodingError::new(ImageFormat::Png.into(), other)),
+    }
+}
+
+fn write(encoder: &mut jpeg::Encoder, look: &Look, rows: Vec<u8>) {
+    let rows = look.applied_to(rows);
+    let row_bytes = look.width as usize * if look.has_colour() { 3 } else { 1 };
+    for band in rows.chunks(row_bytes * BAND_ROWS) {
+        encoder.write_band(band);
+    }
+}
+
+/// What makes rows of a PNG into rows of a JPEG.
+struct Look {
+    width: u32,
+    pixels: ColorType,
+    conversion: Option<Conversion>,
+    background: Rgb,
+}
+
+impl Look {
+    fn has_colour(&self) -> bool {
+        self.pixels.has_color() || (self.pixels.has_alpha() && !is_grey(self.background))
+    }
+
+    /// Opaque sRGB or grey in 8 bit.
+    fn applied_to(&self, rows: Vec<u8>) -> Vec<u8> {
+        if self.conversion.is_none() && matches!(self.pixels, ColorType::Rgb8 | ColorType::L8) {
+            return rows;
+        }
+        let mut image = image_of(self.width, self.pixels, rows);
+        if let Some(conversion) = &self.conversion {
+            conversion.apply(&mut image);
+        }
+        in_8_bit(onto(image, self.background)).into_bytes()
+    }
+}
+
+fn pixels_of(pixels: (png::ColorType, BitDepth)) -> Option<ColorType> {
+    match pixels {
+        (png::ColorType::Grayscale, BitDepth::Eight) => Some(ColorType::L8),
+        (png::ColorType::GrayscaleAlpha, BitDepth::Eight) => Some(ColorType::La8),
+        (png::ColorType::Rgb, BitDepth::Eight) => Some(ColorType::Rgb8),
+        (png::ColorType::Rgba, BitDepth::Eight) => Some(ColorType::Rgba8),
+        (png::ColorType::Grayscale, BitDepth::Sixteen) => Some(ColorType::L16),
+        (png::ColorType::GrayscaleAlpha, BitDepth::Sixteen) => Some(ColorType::La16),
+        (png::ColorType::Rgb, BitDepth::Sixteen) => Some(ColorType::Rgb16),
+        (png::ColorType::Rgba, BitDepth::Sixteen) => Some(ColorType::Rgba16),
+        _ => None,
+    }
+}
+
+fn image_of(width: u32, pixels: ColorType, rows: Vec<u8>) -> DynamicImage {
+    let height = (rows.len() / (width as usize * usize::from(pixels.bytes_per_pixel()))) as u32;
+    let deep = || rows.as_chunks::<2>().0.iter().map(|sample| u16::from_be_bytes(*sample)).collect::<Vec<_>>();
+    let image = match pixels {
+        ColorType::L16 => ImageBuffer::from_raw(width, height, deep()).map(DynamicImage::ImageLuma16),
+        ColorType::La16 => ImageBuffer::from_raw(width, height, deep()).map(DynamicImage::ImageLumaA16),
+        ColorType::Rgb16 => ImageBuffer::from_raw(width, height, deep()).map(DynamicImage::ImageRgb16),
+        ColorType::Rgba16 => ImageBuffer::from_raw(width, height, deep()).map(DynamicImage::ImageRgba16),
+        ColorType::L8 => ImageBuffer::from_raw(width, height, rows).map(DynamicImage::ImageLuma8),
+        ColorType::La8 => ImageBuffer::from_raw(width, height, rows).map(DynamicImage::ImageLumaA8),
+        ColorType::Rgba8 => ImageBuffer::from_raw(width, height, rows).map(DynamicImage::ImageRgba8),
+        _ => ImageBuffer::from_raw(width, height, rows).map(DynamicImage::ImageRgb8),
+    };
+    image.expect("the rows are whole")
+}
