@@ -222,6 +222,10 @@ async fn a_watch_of_a_shared_image_begins_and_ends_with_its_share(tintype: Tinty
 
     ada.share(image, bob(), ShareRole::Viewer).await.expect("hers to share");
     assert_eq!(all.next().await.expect("the watch goes on"), Told::Created(image));
+    for _ in 0..2 {
+        ada.share(image, bob(), ShareRole::Editor).await.expect("hers to share");
+    }
+    assert_eq!(all.next().await.expect("the watch goes on"), Told::Updated(image));
     ada.share(image, Party::Everyone, ShareRole::Viewer).await.expect("hers to share");
     let mut one = Watcher::start(&viewer, &[image], "").await.expect("it is shared");
     let mut everyones = Watcher::start(&stranger, &[image], "").await.expect("it is shared");

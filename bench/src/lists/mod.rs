@@ -7,7 +7,7 @@ mod plans;
 use std::time::{Duration, Instant};
 
 use tintype_store::{
-    FailureFilter, FailurePosition, Format, ImageFilter, ImageId, RenditionId, RenditionState, Timestamp, UserId, catalog::Catalog,
+    FailureFilter, FailurePosition, Format, ImageFilter, ImageId, Owners, RenditionId, RenditionState, Timestamp, UserId, catalog::Catalog,
 };
 
 use self::{gallery::Gallery, plans::Overheard};
@@ -47,19 +47,23 @@ enum Question {
     PageOfAState,
     PageOfAName,
     PageBeforeATime,
+    PageOfOthers,
+    PageOfAnyone,
     FirstFailures,
     DeepFailures,
     Stats,
 }
 
 impl Question {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::FirstPage,
         Self::DeepPage,
         Self::PageOfAFormat,
         Self::PageOfAState,
         Self::PageOfAName,
         Self::PageBeforeATime,
+        Self::PageOfOthers,
+        Self::PageOfAnyone,
         Self::FirstFailures,
         Self::DeepFailures,
         Self::Stats,
@@ -73,6 +77,8 @@ impl Question {
             Self::PageOfAState => "images with a ready rendition, anywhere",
             Self::PageOfAName => "images by part of the name, anywhere",
             Self::PageBeforeATime => "images before a time, first page",
+            Self::PageOfOthers => "images that others share, anywhere",
+            Self::PageOfAnyone => "images of anyone, anywhere",
             Self::FirstFailures => "failures, first page",
             Self::DeepFailures => "failures, a page anywhere",
             Self::Stats => "all counts",
@@ -104,6 +110,8 @@ impl Question {
             Self::PageOfAState => (ImageFilter { rendition_states: vec![RenditionState::Ready], ..none() }, before),
             Self::PageOfAName => (ImageFilter { file_name_contains: Some("photo".to_owned()), ..none() }, before),
             Self::PageBeforeATime => (ImageFilter { created_before: Some(at), ..none() }, None),
+            Self::PageOfOthers => (ImageFilter { owners: Owners::Others, ..none() }, before),
+            Self::PageOfAnyone => (ImageFilter { owners: Owners::Anyone, ..none() }, before),
             Self::FirstFailures => return Ok(catalog.list_failures(&FailureFilter::default(), None, PAGE).await?.len()),
             Self::DeepFailures => {
                 let position = FailurePosition { failed_at: at, rendition: RenditionId(place as i64) };
