@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         // A test runner asks; there is nothing to test here.
         return ExitCode::SUCCESS;
     }
+    // As in the service, and in its converters.
+    tintype_process::bound_heaps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(compare());
     ExitCode::SUCCESS
@@ -44,26 +46,26 @@ async fn compare() {
         let (mut here, mut through) = (Vec::new(), Vec::new());
         let (mut here_cpu, mut through_cpu) = (0, 0);
         for _ in 0..times {
-            let (begun, cpu) = (Instant::now(), cpu_ticks());
+            let (begun, cpu) = (Instant::now(), cpu_nanoseconds());
             // The worker has the file in blocks and puts them together, here as there.
             let input = picture.clone();
             let expected = convert(&input, &header, &spec, &limits).expect("a good picture");
             here.push(begun.elapsed());
-            here_cpu += cpu_ticks() - cpu;
+            here_cpu += cpu_nanoseconds() - cpu;
             drop(input);
 
-            let (begun, cpu) = (Instant::now(), cpu_ticks());
+            let (begun, cpu) = (Instant::now(), cpu_nanoseconds());
             let mut memory = SharedMemory::create().expect("there is memory");
             memory.write_all(&picture).expect("there is memory");
             let original = memory.seal().expect("nobody else has it");
             let (bytes, _) = pool.convert(&original, header, spec).await.expect("a good picture");
             through.push(begun.elapsed());
-            through_cpu += cpu_ticks() - cpu;
+            through_cpu += cpu_nanoseconds() - cpu;
             assert!(bytes == expected.bytes, "the same picture");
         }
-        let per_time = |ticks: u64| ticks as f64 * 1000.0 / rustix::param::clock_ticks_per_second() as f64 / times as f64;
+        let per_time = |nanoseconds: u64| nanoseconds as f64 / 1e6 / times as f64;
         let (size, here, through) = (format!("{width}x{height}"), median(here), median(through));
-        println!("{size:>11} {times:>7} {here:>14.3} {through:>14.3} {:>14.2} {:>14.2}", per_time(here_cpu), per_time(through_cpu));
+        println!("{size:>11} {times:>7} {here:>14.3} {through:>14.3} {:>14.3} {:>14.3}", per_time(here_cpu), per_time(through_cpu));
     }
     for (pid, name) in children() {
         let status = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -72,12 +74,11 @@ async fn compare() {
     }
 }
 
-/// CPU time of this process and its children.
-fn cpu_ticks() -> u64 {
+/// CPU time of this process and its children, each of which has one thread that works, in nanoseconds.
+fn cpu_nanoseconds() -> u64 {
     let of = |pid: &str| -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        after_name.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+        let spent = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+        spent.split_ascii_whitespace().next().and_then(|time| time.parse().ok()).unwrap_or_default()
     };
     of("self") + children().iter().map(|(pid, _)| of(pid)).sum::<u64>()
 }

@@ -40,6 +40,8 @@ pub(super) async fn sqlite(connection: &mut SqliteConnection, images: u64) -> an
         Ok(())
     })
     .await?;
+    // On the disk before anything is measured, so that nothing is still being written meanwhile.
+    connection.execute("PRAGMA synchronous = FULL").await?;
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await?;
     Ok(())
 }

@@ -43,6 +43,7 @@ pub(crate) struct Args {
 enum Question {
     FirstPage,
     DeepPage,
+    PageAnywhere,
     PageOfAFormat,
     PageOfAState,
     PageOfAName,
@@ -50,14 +51,15 @@ enum Question {
     PageOfOthers,
     PageOfAnyone,
     FirstFailures,
-    DeepFailures,
+    FailuresAnywhere,
     Stats,
 }
 
 impl Question {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::FirstPage,
         Self::DeepPage,
+        Self::PageAnywhere,
         Self::PageOfAFormat,
         Self::PageOfAState,
         Self::PageOfAName,
@@ -65,22 +67,23 @@ impl Question {
         Self::PageOfOthers,
         Self::PageOfAnyone,
         Self::FirstFailures,
-        Self::DeepFailures,
+        Self::FailuresAnywhere,
         Self::Stats,
     ];
 
     fn title(self) -> &'static str {
         match self {
             Self::FirstPage => "images, first page",
-            Self::DeepPage => "images, a page anywhere",
-            Self::PageOfAFormat => "images of one format, anywhere",
-            Self::PageOfAState => "images with a ready rendition, anywhere",
-            Self::PageOfAName => "images by part of the name, anywhere",
+            Self::DeepPage => "images, a deep page",
+            Self::PageAnywhere => "images, a page that nobody saw lately",
+            Self::PageOfAFormat => "images of one format, a deep page",
+            Self::PageOfAState => "images with a ready rendition, a deep page",
+            Self::PageOfAName => "images by part of the name, a deep page",
             Self::PageBeforeATime => "images before a time, first page",
-            Self::PageOfOthers => "images that others share, anywhere",
-            Self::PageOfAnyone => "images of anyone, anywhere",
+            Self::PageOfOthers => "images that others share, a deep page",
+            Self::PageOfAnyone => "images of anyone, a deep page",
             Self::FirstFailures => "failures, first page",
-            Self::DeepFailures => "failures, a page anywhere",
+            Self::FailuresAnywhere => "failures, a page that nobody saw lately",
             Self::Stats => "all counts",
         }
     }
@@ -89,7 +92,9 @@ impl Question {
         match self {
             Self::Stats => Some(Target::Within(STATS)),
             // The smallest catalog has no whole page of failures, and of images before a time all later ones are passed over.
-            Self::FirstFailures | Self::DeepFailures | Self::PageBeforeATime => None,
+            Self::FirstFailures | Self::FailuresAnywhere | Self::PageBeforeATime => None,
+            // It shows what the database does not keep in memory, which is little of a large catalog.
+            Self::PageAnywhere => None,
             _ => Some(Target::Times { most: MOST_TIMES, base }),
         }
     }
@@ -99,13 +104,18 @@ impl Question {
         let owner = UserId((1 + number % fill::USERS) as i64);
         // So many images below it that a page is full, whatever the filter of this list.
         let lowest = fill::USERS * 2 * u64::from(PAGE);
-        let place = lowest.min(images) + number / fill::USERS % (images - lowest.min(images)).max(1);
+        let highest = images.max(lowest + 1);
+        let place = match self {
+            Self::PageAnywhere | Self::FailuresAnywhere => lowest + number / fill::USERS % (highest - lowest),
+            // Nine tenths of the way down.
+            _ => (images / 10).max(lowest),
+        };
         let before = Some(ImageId(place as i64));
         let at = Timestamp(fill::BEGIN_MICROSECONDS + place as i64 * 1_000_000);
         let none = ImageFilter::default;
         let (filter, before) = match self {
             Self::FirstPage => (none(), None),
-            Self::DeepPage => (none(), before),
+            Self::DeepPage | Self::PageAnywhere => (none(), before),
             Self::PageOfAFormat => (ImageFilter { formats: vec![Format::Png], ..none() }, before),
             Self::PageOfAState => (ImageFilter { rendition_states: vec![RenditionState::Ready], ..none() }, before),
             Self::PageOfAName => (ImageFilter { file_name_contains: Some("photo".to_owned()), ..none() }, before),
@@ -113,7 +123,7 @@ impl Question {
             Self::PageOfOthers => (ImageFilter { owners: Owners::Others, ..none() }, before),
             Self::PageOfAnyone => (ImageFilter { owners: Owners::Anyone, ..none() }, before),
             Self::FirstFailures => return Ok(catalog.list_failures(&FailureFilter::default(), None, PAGE).await?.len()),
-            Self::DeepFailures => {
+            Self::FailuresAnywhere => {
                 let position = FailurePosition { failed_at: at, rendition: RenditionId(place as i64) };
                 return Ok(catalog.list_failures(&FailureFilter::default(), Some(position), PAGE).await?.len());
             }
