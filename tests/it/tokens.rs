@@ -36,7 +36,7 @@ fn needed(path: &str) -> Option<TokenScope> {
     let (service, method) = path.trim_start_matches("/tintype.v1.").split_once('/').expect("a path");
     match (service, method) {
         (_, "GetCurrentUser" | "GetLimits") => None,
-        ("UserService", _) => Some(TokenScope::Admin),
+        ("AdminService" | "UserService", _) => Some(TokenScope::Admin),
         _ if ["Get", "List", "Download", "Watch"].iter().any(|verb| method.starts_with(verb)) => Some(TokenScope::Read),
         _ => Some(TokenScope::Write),
     }

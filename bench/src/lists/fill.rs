@@ -107,6 +107,15 @@ async fn fill(dialect: &Dialect, mut execute: impl AsyncFnMut(String) -> anyhow:
                  CASE WHEN state = 'failed' THEN 'the pixels cannot be decoded' END
              FROM (SELECT i, output_key, {STATE} AS state FROM plan) planned ORDER BY i"
         ),
+        // Each user's images with the next one, and a tenth of all images with everyone.
+        format!(
+            "INSERT INTO shares (image_id, user_name, user_id, role, created_at)
+             SELECT id, 'user ' || (1 + (id + 1) % {USERS}), 1 + (id + 1) % {USERS}, 'viewer', created_at FROM images ORDER BY id"
+        ),
+        format!(
+            "INSERT INTO shares (image_id, user_name, user_id, role, created_at)
+             SELECT id, '', 0, 'viewer', created_at FROM images WHERE id / {USERS} % 10 = 0 ORDER BY id"
+        ),
         "UPDATE users SET
              image_count = (SELECT count(*) FROM images WHERE owner_id = users.id),
              original_bytes = (SELECT CAST(coalesce(sum(4000000 + id), 0) AS BIGINT) FROM images WHERE owner_id = users.id)"

@@ -7,7 +7,7 @@ mod plans;
 use std::time::{Duration, Instant};
 
 use tintype_store::{
-    FailureFilter, FailurePosition, Format, ImageFilter, ImageId, RenditionId, RenditionState, Timestamp, UserId, catalog::Catalog,
+    FailureFilter, FailurePosition, Format, ImageFilter, ImageId, Owners, RenditionId, RenditionState, Timestamp, UserId, catalog::Catalog,
 };
 
 use self::{gallery::Gallery, plans::Overheard};
@@ -48,13 +48,15 @@ enum Question {
     PageOfAState,
     PageOfAName,
     PageBeforeATime,
+    PageOfOthers,
+    PageOfAnyone,
     FirstFailures,
     FailuresAnywhere,
     Stats,
 }
 
 impl Question {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::FirstPage,
         Self::DeepPage,
         Self::PageAnywhere,
@@ -62,6 +64,8 @@ impl Question {
         Self::PageOfAState,
         Self::PageOfAName,
         Self::PageBeforeATime,
+        Self::PageOfOthers,
+        Self::PageOfAnyone,
         Self::FirstFailures,
         Self::FailuresAnywhere,
         Self::Stats,
@@ -76,6 +80,8 @@ impl Question {
             Self::PageOfAState => "images with a ready rendition, a deep page",
             Self::PageOfAName => "images by part of the name, a deep page",
             Self::PageBeforeATime => "images before a time, first page",
+            Self::PageOfOthers => "images that others share, a deep page",
+            Self::PageOfAnyone => "images of anyone, a deep page",
             Self::FirstFailures => "failures, first page",
             Self::FailuresAnywhere => "failures, a page that nobody saw lately",
             Self::Stats => "all counts",
@@ -114,6 +120,8 @@ impl Question {
             Self::PageOfAState => (ImageFilter { rendition_states: vec![RenditionState::Ready], ..none() }, before),
             Self::PageOfAName => (ImageFilter { file_name_contains: Some("photo".to_owned()), ..none() }, before),
             Self::PageBeforeATime => (ImageFilter { created_before: Some(at), ..none() }, None),
+            Self::PageOfOthers => (ImageFilter { owners: Owners::Others, ..none() }, before),
+            Self::PageOfAnyone => (ImageFilter { owners: Owners::Anyone, ..none() }, before),
             Self::FirstFailures => return Ok(catalog.list_failures(&FailureFilter::default(), None, PAGE).await?.len()),
             Self::FailuresAnywhere => {
                 let position = FailurePosition { failed_at: at, rendition: RenditionId(place as i64) };
