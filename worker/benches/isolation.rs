@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use tintype_store::{ConversionLimits, Spec, header::read_header};
 use tintype_worker::{
     convert::convert,
@@ -80,7 +81,10 @@ fn cpu_nanoseconds() -> u64 {
         let spent = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
         spent.split_ascii_whitespace().next().and_then(|time| time.parse().ok()).unwrap_or_default()
     };
-    of("self") + children().iter().map(|(pid, _)| of(pid)).sum::<u64>()
+    // The time of a running process is told to the nanosecond only by its own clock.
+    let own = clock_gettime(ClockId::ProcessCPUTime);
+    let own = own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64;
+    own + children().iter().map(|(pid, _)| of(pid)).sum::<u64>()
 }
 
 /// Number and name of each child of this process.

@@ -1,8 +1,8 @@
 //! Warm converter processes, so that no picture can hurt the service.
 //!
-//! A converter is this program, started anew without its environment and shut in by limits, Landlock and seccomp ([`sandbox`]) before it
-//! sees a picture. Worker and converter share a socket for a line of text each way ([`message`]) and two pieces of memory: the original,
-//! sealed before it is shared, and the result, sealed before it is believed ([`shared`]). No pixel passes through a pipe.
+//! A converter is this program, started anew without its environment and shut in by limits, Landlock and seccomp (`sandbox.rs`) before it
+//! sees a picture. Worker and converter share a socket for a line of text each way (`message.rs`) and two pieces of memory: the original,
+//! sealed before it is shared, and the result, sealed before it is believed (`shared.rs`). No pixel passes through a pipe.
 //!
 //! A picture that crashes its converter, or holds it for too long, ends that process and its own job. The next job gets a new one. What
 //! remains: a picture that takes its converter over, without a crash, could falsify what that process makes until it is replaced.
