@@ -1,4 +1,5 @@
 //! The entropy-coded part of a baseline JPEG, bit by bit (ITU-T T.81, annex F.2).
+#![expect(clippy::inline_always, reason = "a call for each code takes longer than reading it")]
 
 /// Bits that are looked up at once; longer codes are rare.
 const LOOKED_UP_BITS: u32 = 10;
@@ -35,6 +36,14 @@ impl Codes {
         }
         Some(codes)
     }
+
+    /// The length and value of a code that is too long to be looked up, in the next 16 bits.
+    #[cold]
+    fn long(&self, next: u32) -> Option<(u32, u8)> {
+        let length = (LOOKED_UP_BITS + 1..=16).find(|length| next < self.ends[*length as usize].0)?;
+        let index = (next >> (16 - length)) as i32 + self.ends[length as usize].1;
+        Some((length, *self.values.get(usize::try_from(index).ok()?)?))
+    }
 }
 
 /// Reads bits up to the next marker.
@@ -65,14 +74,10 @@ impl<'a> Bits<'a> {
         Some(())
     }
 
-    /// Afterwards at least 32 bits are held.
-    #[inline]
+    /// Called when fewer than 32 bits are held; afterwards there are more.
     fn fill(&mut self) {
         const ONES: u64 = 0x0101_0101_0101_0101;
         const HIGHEST: u64 = 0x8080_8080_8080_8080;
-        if self.held >= 32 {
-            return;
-        }
         if let Some(next) = self.rest.first_chunk::<8>() {
             let next = u64::from_be_bytes(*next);
             if (!next).wrapping_sub(ONES) & next & HIGHEST == 0 {
@@ -120,17 +125,13 @@ impl<'a> Bits<'a> {
     }
 
     /// The length of the next code and what it stands for. 15 bits more can be read behind it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&mut self, codes: &Codes) -> Option<(u32, u8)> {
-        self.fill();
-        let (length, value) = codes.short[(self.buffer >> (u64::BITS - LOOKED_UP_BITS)) as usize];
-        if length > 0 {
-            return Some((u32::from(length), value));
+        if self.held < 32 {
+            self.fill();
         }
-        let next = (self.buffer >> 48) as u32;
-        let length = (LOOKED_UP_BITS + 1..=16).find(|length| next < codes.ends[*length as usize].0)?;
-        let index = (next >> (16 - length)) as i32 + codes.ends[length as usize].1;
-        Some((length, *codes.values.get(usize::try_from(index).ok()?)?))
+        let (length, value) = codes.short[(self.buffer >> (u64::BITS - LOOKED_UP_BITS)) as usize];
+        if length > 0 { Some((u32::from(length), value)) } else { codes.long((self.buffer >> 48) as u32) }
     }
 
     /// The value of a size class, up to 15 bits.
