@@ -197,11 +197,10 @@ async fn what_is_withdrawn_during_a_download_is_sent_no_further() {
                 Err(status) => break Some(Refused::from(status)),
             }
         };
-        println!(
-            "download of {size} bytes: {before} read, then withdrawn; watch told after {told:?}, stream ended after {:?}, with {} more bytes that were on their way",
-            begin.elapsed(),
-            received - before
-        );
+        let (what, rest) = (if is_original { "original" } else { "rendition" }, received - before);
+        let ended_after = begin.elapsed();
+        println!("{what}: {before} bytes read, then withdrawn; a watch told after {told:?}, the stream ended after {ended_after:?}");
+        println!("{what}: {rest} more bytes were on their way");
         assert!(told < PROMISED, "{told:?}");
         // A small rendition may be on its way whole.
         if is_original || ended.is_some() {

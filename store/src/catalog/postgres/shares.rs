@@ -108,3 +108,42 @@ impl Shares for Postgres {
         Ok(rows::seen_images(rows))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::catalog::support::{BEGIN, create, png, user, with_database};
+
+    #[tokio::test]
+    async fn a_share_waits_for_a_change_that_did_not_see_it() {
+        with_database(async |url| {
+            let catalog = Postgres::connect(&url, true).await.expect("a catalog");
+            let owner = user(&catalog, "ada").await;
+            user(&catalog, "bob").await;
+            let image = create(&catalog, png(owner), BEGIN).await;
+            let mut change = catalog.pool.begin().await.expect("a transaction");
+            // Changes as every change of a rendition does: the row, and the log, where nobody is told yet.
+            query(
+                "WITH moved AS (UPDATE renditions SET attempt = 7 WHERE id = $1)
+                 INSERT INTO changes (image_id, owner_id, kind, at) VALUES ($2, $3, 'rendition_changed', 0)",
+            )
+            .bind(image.renditions[0].id.0)
+            .bind(image.id.0)
+            .bind(owner.0)
+            .execute(&mut *change)
+            .await
+            .expect("a change");
+            let sharing = tokio::spawn({
+                let (catalog, id) = (catalog.clone(), image.id);
+                async move { catalog.share_image(id, &Party::User("bob".to_owned()), ShareRole::Viewer, 10, BEGIN).await }
+            });
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            while query_scalar::<_, i64>(waiting).fetch_one(&catalog.pool).await.expect("a count") == 0 {
+                assert!(!sharing.is_finished(), "it does not wait");
+            }
+            change.commit().await.expect("a commit");
+            assert!(matches!(sharing.await.expect("no panic").expect("an answer"), Sharing::Done(_)));
+        })
+        .await;
+    }
+}

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// When cases begin.
-pub(super) const BEGIN: Timestamp = Timestamp(1_700_000_000_000_000);
+pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000_000);
 pub(super) const LEASE: Duration = Duration::from_mins(1);
 pub(super) const PICTURE: Picture = Picture { width: 640, height: 480, frame_count: 1, first_frame_only: true };
 
@@ -85,7 +85,7 @@ pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 's
 }
 
 /// A user of this name.
-pub(super) async fn user(catalog: &dyn Catalog, name: &str) -> UserId {
+pub(crate) async fn user(catalog: &dyn Catalog, name: &str) -> UserId {
     let new = NewUser {
         name: name.to_owned(),
         role: Role::User,
@@ -112,7 +112,7 @@ fn stored(key: BlobKey) -> StoredBlob {
 }
 
 /// A PNG that wants a JPEG and a WebP.
-pub(super) fn png(owner: UserId) -> NewImage {
+pub(crate) fn png(owner: UserId) -> NewImage {
     NewImage {
         owner,
         file_name: "Grüße 🐈.png".to_owned(),
@@ -125,7 +125,7 @@ pub(super) fn png(owner: UserId) -> NewImage {
 }
 
 /// The image that is made of `new`.
-pub(super) async fn create(catalog: &dyn Catalog, new: NewImage, now: Timestamp) -> Image {
+pub(crate) async fn create(catalog: &dyn Catalog, new: NewImage, now: Timestamp) -> Image {
     match catalog.create_image(new, now).await.expect("an image can be created") {
         Created::New(image) => image,
         other => panic!("not new: {other:?}"),
