@@ -95,9 +95,11 @@ pub(crate) async fn watch_health(stores: Stores, reporter: HealthReporter, shutd
             }
             let health = look(&stores).await;
             if health != *sender.borrow() {
-                tracing::info!(health = %health.to_json(), "health changed");
                 report(&reporter, &health).await;
+                let told = health.to_json();
                 sender.send_replace(health);
+                // Last, so that whoever reads this finds it so everywhere.
+                tracing::info!(health = %told, "health changed");
             }
         }
         sender.send_modify(|health| health.draining = true);

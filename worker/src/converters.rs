@@ -9,7 +9,7 @@ use crate::pool::{Containment, Pool};
 use crate::{
     Sandbox, WorkerConfig,
     budget::{Budget, needed_bytes},
-    convert::{ConvertError, Converted, convert},
+    convert::{ConvertError, Converted, codecs, convert},
     job::JobError,
 };
 
@@ -112,7 +112,7 @@ impl Converters {
             Sandbox::Require => How::contained(config).await.and_then(How::without_gaps)?,
         };
         let converters = Self::new(how, config);
-        info!(sandbox = converters.sandbox(), budget_bytes = converters.budget.bytes(), "converters are ready");
+        info!(sandbox = converters.sandbox(), budget_bytes = converters.budget.bytes(), codecs = codecs(), "converters are ready");
         Ok(converters)
     }
 
