@@ -9,7 +9,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
     compiler.include_imports(true).include_source_info(true);
-    for name in ["admin_service", "errors", "auth_service", "image", "image_service", "share", "user_service"] {
+    // Services import the messages; the reasons of errors are imported by nobody.
+    for name in ["admin_service", "auth_service", "errors", "image_service", "user_service"] {
         compiler.open_file(format!("tintype/v1/{name}.proto"))?;
     }
 

@@ -1,13 +1,15 @@
 //! Rows as both databases return them, and the `SELECT`s that name their columns.
 
-use std::{collections::HashMap, error::Error};
+mod codec;
+
+use std::collections::HashMap;
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Format, Image,
-    ImageHeader, ImageId, Job, Labels, LeaseToken, OpenWrite, Output, Party, Picture, Rendition, RenditionId, RenditionState, Requested,
-    Role, Scope, SeenImage, Share, ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
+    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Image, ImageHeader,
+    ImageId, Job, LeaseToken, OpenWrite, Output, Party, Picture, Rendition, RenditionId, RenditionState, Requested, Role, SeenImage, Share,
+    ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -170,6 +172,8 @@ macro_rules! select_failures {
     };
 }
 
+use self::codec::{checksums_from_bytes, failure_reason, format, formats, scopes, sha256, spec, state, undecodable};
+pub(super) use self::codec::{checksums_to_bytes, format_list, labels_json, scope_list};
 pub(super) use {
     image_columns, image_joins, rendition_columns, select_changes, select_failed_counts, select_failures, select_images, select_job,
     select_renditions, select_seen_images, select_totals, token_columns, user_columns,
@@ -433,63 +437,3 @@ from_row!(Worker, |row| Worker {
     started_at: Timestamp(row.try_get("started_at")?),
     seen_at: Timestamp(row.try_get("seen_at")?),
 });
-
-/// The column `block_crc32c`: little-endian, one after the other.
-pub(super) fn checksums_to_bytes(checksums: &[u32]) -> Vec<u8> {
-    checksums.iter().flat_map(|checksum| checksum.to_le_bytes()).collect()
-}
-
-fn checksums_from_bytes(bytes: &[u8]) -> Vec<u32> {
-    bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes).collect()
-}
-
-/// The columns `input_formats` and `output_formats`: names, separated by commas.
-pub(super) fn format_list(formats: &[Format]) -> String {
-    formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(",")
-}
-
-/// The column `labels`: a JSON object of texts.
-pub(super) fn labels_json(labels: &Labels) -> String {
-    labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<serde_json::Value>().to_string()
-}
-
-/// The column `scopes`: names, separated by commas.
-pub(super) fn scope_list(scopes: &[Scope]) -> String {
-    scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
-}
-
-fn scopes(list: &str) -> sqlx::Result<Vec<Scope>> {
-    let scope = |name| Scope::ALL.into_iter().find(|scope| scope.name() == name);
-    let unknown = |name| undecodable("scopes", format!("unknown scope {name:?}"));
-    list.split_terminator(',').map(|name| scope(name).ok_or_else(|| unknown(name))).collect()
-}
-
-fn formats(column: &str, list: &str) -> sqlx::Result<Vec<Format>> {
-    list.split_terminator(',').map(|name| format(column, name)).collect()
-}
-
-fn format(column: &str, name: &str) -> sqlx::Result<Format> {
-    name.parse().map_err(|error: String| undecodable(column, error))
-}
-
-fn spec(text: &str) -> sqlx::Result<Spec> {
-    text.parse().map_err(|error: String| undecodable("spec", error))
-}
-
-fn failure_reason(name: &str) -> sqlx::Result<FailureReason> {
-    let known = FailureReason::ALL.into_iter().find(|known| known.name() == name);
-    known.ok_or_else(|| undecodable("failure_reason", format!("unknown reason {name:?}")))
-}
-
-fn state(column: &str, name: &str) -> sqlx::Result<RenditionState> {
-    let known = RenditionState::ALL.into_iter().find(|known| known.name() == name);
-    known.ok_or_else(|| undecodable(column, format!("unknown state {name:?}")))
-}
-
-fn sha256(column: &str, bytes: Vec<u8>) -> sqlx::Result<[u8; 32]> {
-    bytes.try_into().map_err(|bytes: Vec<u8>| undecodable(column, format!("{} bytes are no SHA-256", bytes.len())))
-}
-
-fn undecodable(column: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: source.into() }
-}
