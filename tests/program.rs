@@ -65,16 +65,21 @@ impl Program {
 
     /// Most memory that it ever had, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
-        let pid = self.child.id().expect("it has not been waited for");
+        let pid = self.pid();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running program has a status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells the peak");
         let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("the peak is in kB");
         kilobytes << 10
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        self.child.id().and_then(|pid| Pid::from_raw(pid as i32)).expect("it has not been waited for")
+    }
+
     /// The processes that it has started and that still run.
     pub fn children(&self) -> Vec<Pid> {
-        let pid = self.child.id().expect("it has not been waited for");
+        let pid = self.pid();
         let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a running program has threads");
         let lists = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
         let pids: Vec<_> =
@@ -89,8 +94,7 @@ impl Program {
 
     /// Asks it to stop, with SIGTERM.
     pub fn terminate(&self) {
-        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid as i32)).expect("it has not been waited for");
-        kill_process(pid, Signal::TERM).expect("a program can be signalled");
+        kill_process(self.pid(), Signal::TERM).expect("a program can be signalled");
     }
 
     /// Waits until it has ended by itself.
@@ -118,10 +122,11 @@ fn keep_lines(pipe: impl AsyncRead + Unpin + Send + 'static, sender: Arc<watch::
     });
 }
 
-/// Where the workspace's own binary of that name is. A test binary is in `target/<profile>/deps`, the binaries are one folder up.
+/// Where the workspace's own binary of that name is: beside this one, which is in `target/<profile>`, or in `deps` there if it is a test.
 pub fn own_binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let path = test.ancestors().nth(2).expect("tests are in deps/").join(name);
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let folder = own.parent().expect("a program is in a folder");
+    let path = if folder.ends_with("deps") { folder.with_file_name(name) } else { folder.join(name) };
     assert!(path.exists(), "{} is missing: cargo build --workspace --bins --tests", path.display());
     path
 }

@@ -4,21 +4,21 @@ mod fill;
 mod gallery;
 mod plans;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tintype_store::{
     FailureFilter, FailurePosition, Format, ImageFilter, ImageId, Owners, RenditionId, RenditionState, Timestamp, UserId, catalog::Catalog,
 };
 
 use self::{gallery::Gallery, plans::Overheard};
-use crate::report::{Line, Report, Target, median};
+use crate::report::{Figure, Line, Report, Target};
 
 /// As in `ListImages` when nobody says another.
 const PAGE: u32 = 100;
 /// A page of a large catalog may take so many times as long as one of the smallest.
 const MOST_TIMES: f64 = 1.2;
-/// What counting everything may take at any size.
-const STATS: Duration = Duration::from_millis(50);
+/// What counting everything may take at any size, in milliseconds.
+const STATS_MILLISECONDS: f64 = 50.0;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -88,14 +88,14 @@ impl Question {
         }
     }
 
-    fn target(self, base: Duration) -> Option<Target> {
+    fn target(self) -> Option<Target> {
         match self {
-            Self::Stats => Some(Target::Within(STATS)),
+            Self::Stats => Some(Target::AtMost(STATS_MILLISECONDS)),
             // The smallest catalog has no whole page of failures, and of images before a time all later ones are passed over.
             Self::FirstFailures | Self::FailuresAnywhere | Self::PageBeforeATime => None,
             // It shows what the database does not keep in memory, which is little of a large catalog.
             Self::PageAnywhere => None,
-            _ => Some(Target::Times { most: MOST_TIMES, base }),
+            _ => Some(Target::AtMost(MOST_TIMES)),
         }
     }
 
@@ -184,11 +184,15 @@ async fn measure(
                 }
             }
         }
-        let medians: Vec<_> = durations.iter_mut().map(|durations| median(durations)).collect();
-        for (gallery, (index, median)) in galleries.iter().zip(medians.iter().enumerate()) {
+        let figures: Vec<_> = durations.into_iter().map(Figure::median).collect();
+        for (gallery, figure) in galleries.iter().zip(&figures) {
             let what = format!("{backend}: {} of {}", question.title(), gallery.images);
-            let is_base = index == 0 && question != Question::Stats;
-            report.0.push(Line { what, median: *median, target: if is_base { None } else { question.target(medians[0]) } });
+            let base = (format!("of {}", galleries[0].images), figures[0]);
+            report.0.push(match question {
+                Question::Stats => Line::alone(what, *figure, question.target()),
+                _ if gallery.images == galleries[0].images => Line::alone(what, *figure, None),
+                _ => Line::share(what, *figure, base, question.target()),
+            });
         }
     }
     if let (Some(overheard), Some(gallery)) = (overheard, galleries.last()) {
