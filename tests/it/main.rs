@@ -14,6 +14,7 @@ mod events;
 mod guessing;
 mod listing;
 mod memory;
+mod oracle;
 mod outages;
 mod privacy;
 mod quota;

@@ -5,7 +5,7 @@ use std::{error::Error, io, time::Duration};
 use tintype_process::Shutdown;
 use tintype_store::{BlobKey, Claim, Commit, Failure, FailureReason, Job, Kind, StoreError, Timestamp, jobs::Delivery, open::Stores};
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, MissedTickBehavior, interval_at},
 };
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -28,6 +28,8 @@ pub(crate) struct Workplace {
     pub(crate) converters: Converters,
     pub(crate) shutdown: Shutdown,
     pub(crate) outages: Failures,
+    /// Places for conversions that take longer than usual and have lent their slots.
+    pub(crate) aside: Semaphore,
 }
 
 /// Why there is no result.

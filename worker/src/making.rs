@@ -1,6 +1,6 @@
 //! From the stored original to the bytes of the rendition, all but visible.
 
-use std::{any::Any, io::Write, sync::Arc};
+use std::{any::Any, io::Write, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -12,7 +12,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 use tracing::warn;
 
 #[cfg(target_os = "linux")]
-use crate::pool::{NoResult, SharedMemory};
+use crate::pool::{NoResult, Pool, SealedMemory, SharedMemory, usual_time};
 use crate::{
     convert::{ConvertError, Converted},
     converters::{Engine, How},
@@ -28,7 +28,7 @@ pub(crate) struct Made {
 
 /// What a conversion holds until it has ended: a slot, and its part of the memory.
 struct Held {
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
     _room: OwnedSemaphorePermit,
 }
 
@@ -37,15 +37,13 @@ impl Workplace {
     /// runs to its end.
     pub(crate) async fn make(&self, job: &Job, slot: OwnedSemaphorePermit) -> Result<Made, JobError> {
         self.config.limits.image.check_size(job.original.digest.size_bytes).map_err(ConvertError::from)?;
-        let held = Held { _slot: slot, _room: self.converters.room_for(job, &self.config.limits).await? };
+        let held = Held { slot, _room: self.converters.room_for(job, &self.config.limits).await? };
         let (bytes, picture) = match &self.converters.how {
             How::Inside(engine) => self.convert_inside(engine, job, held).await?,
             #[cfg(target_os = "linux")]
             How::Pool(pool) => {
                 let original = self.read_original(job, SharedMemory::create()?).await?.seal()?;
-                let made = pool.convert(&original, job.header, job.spec).await;
-                drop(held);
-                made.map_err(|error| match error {
+                self.convert_in(pool, &original, job, held).await.map_err(|error| match error {
                     NoResult::Failed(failure) => JobError::Failed(failure),
                     NoResult::Machine(error) => error.into(),
                 })?
@@ -56,6 +54,20 @@ impl Workplace {
         sink.write(bytes).await?;
         sink.persist().await?;
         Ok(Made { key, sink, picture })
+    }
+
+    /// Converts, and lends the slot to others when it takes longer than usual: a few pictures that hang hold up nobody else.
+    #[cfg(target_os = "linux")]
+    async fn convert_in(&self, pool: &Pool, original: &SealedMemory, job: &Job, held: Held) -> Result<(Bytes, Picture), NoResult> {
+        let mut conversion = pin!(pool.convert(original, job.header, job.spec));
+        if let Ok(made) = timeout(usual_time(job.header, job.spec, self.config.limits.timeout), &mut conversion).await {
+            return made;
+        }
+        let Held { slot, _room } = held;
+        // A place beside the slots, or the slot itself while all of them are taken.
+        let place = self.aside.try_acquire();
+        let _slot = place.is_err().then_some(slot);
+        conversion.await
     }
 
     async fn read_original<W: Write>(&self, job: &Job, mut memory: W) -> Result<W, JobError> {

@@ -16,12 +16,16 @@ use crate::{
 /// The longest wait between two questions to a queue that does not answer.
 const MAX_QUEUE_DELAY: Duration = Duration::from_secs(10);
 
+/// Conversions for each slot that may take longer than usual without holding up others. Memory is counted all the same.
+const ASIDE_PER_SLOT: usize = 4;
+
 /// Works until `shutdown` begins: takes hints from the queue, as many as there are free slots, and makes what they point at. Then it takes
 /// nothing new, finishes what it has begun and returns; when stopping at once, it gives back what it has begun.
 ///
 /// No error ends it: what a store cannot do now is tried later.
 pub async fn run(stores: Stores, config: WorkerConfig, converters: Converters, shutdown: Shutdown) {
-    let place = Arc::new(Workplace { worker_id: random_hex(), stores, config, converters, shutdown, outages: Failures::default() });
+    let aside = Semaphore::new(config.slots.max(1) * ASIDE_PER_SLOT);
+    let place = Arc::new(Workplace { worker_id: random_hex(), stores, config, converters, shutdown, outages: Failures::default(), aside });
     info!(worker.id = %place.worker_id, slots = place.config.slots, "worker {} works", place.worker_id);
     tokio::select! {
         () = take_hints(&place) => {}

@@ -256,6 +256,7 @@ impl Service {
             converters: Converters::inside(engine, &self.config),
             shutdown: Shutdown::new(),
             outages: Failures::default(),
+            aside: Semaphore::new(1),
         };
         place.follow(delivery, slot).await;
     }

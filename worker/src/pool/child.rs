@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpriority_process, waitid},
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -26,6 +26,9 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// How long a process that hung up may take to end by itself; the memory of a large one takes its time.
 const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The priority of background jobs (nice(1)): about a tenth of what others get, when they want it.
+const ASIDE_PRIORITY: i32 = 10;
 
 /// A running process. Killed with its group when dropped.
 #[derive(Debug)]
@@ -78,6 +81,15 @@ impl Process {
     /// Its number, for what the kernel tells of it.
     pub(super) fn id(&self) -> i32 {
         self.shared.pid.as_raw_nonzero().get()
+    }
+
+    /// Lets everything else on this machine go first, for good.
+    pub(super) fn step_aside(&self) {
+        let reaped = self.shared.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*reaped {
+            // It fails only for a process that has ended.
+            let _ = setpriority_process(Some(self.shared.pid), ASIDE_PRIORITY);
+        }
     }
 
     /// Ends it at once and waits until its memory is free.

@@ -7,7 +7,11 @@ use tintype_store::{
     ConversionLimits, Failure, FailureReason, ImageHeader, Picture, Spec,
     header::{ACCEPTED_FORMATS, read_header},
 };
-use tokio::{io::Interest, net::UnixStream, time::timeout};
+use tokio::{
+    io::Interest,
+    net::UnixStream,
+    time::{Instant, error::Elapsed, timeout, timeout_at},
+};
 use tracing::{debug, warn};
 
 use super::{
@@ -16,6 +20,7 @@ use super::{
     child::{Cause, Process},
     message::{Answer, Containment, Nonsense, Request, Terms},
     shared::{SealedMemory, SharedMemory},
+    usual_time,
 };
 
 /// How long a converter may take to start on a busy machine.
@@ -32,6 +37,8 @@ pub(super) struct Converter {
     /// What it writes to stderr.
     last_words: SharedMemory,
     conversions: u32,
+    /// Whether it has stepped aside for others, from which there is no way back.
+    is_aside: bool,
 }
 
 /// A picture, or why there is none; and the converter, if it lives and can be trusted as before.
@@ -43,7 +50,7 @@ impl Converter {
         let (ours, theirs) = channel::pair()?;
         let last_words = SharedMemory::create()?;
         let process = Process::start(theirs, last_words.descriptor().try_clone_to_owned()?).await?;
-        let converter = Self { channel: UnixStream::from_std(ours.into())?, process, last_words, conversions: 0 };
+        let converter = Self { channel: UnixStream::from_std(ours.into())?, process, last_words, conversions: 0, is_aside: false };
         send_text(&converter.channel, &Terms(limits.clone()).to_string())?;
         let answer = timeout(START_PATIENCE, converter.answer()).await;
         match answer {
@@ -67,7 +74,10 @@ impl Converter {
     /// Whether it has worked enough, or kept too much memory.
     pub(super) fn is_worn_out(&self, limits: &ConversionLimits) -> bool {
         let Some(Usage { cpu, resident_bytes }) = Usage::of(self.process.id()) else { return true };
-        self.conversions >= MAX_CONVERSIONS || resident_bytes > MAX_IDLE_BYTES || cpu > limits.timeout * MAX_CONVERSION_TIMES
+        self.is_aside
+            || self.conversions >= MAX_CONVERSIONS
+            || resident_bytes > MAX_IDLE_BYTES
+            || cpu > limits.timeout * MAX_CONVERSION_TIMES
     }
 
     /// Has it convert. An error means that the machine could not give what a conversion needs.
@@ -84,7 +94,7 @@ impl Converter {
         let request = Request { number: asked, header, spec }.to_string();
         let descriptors = [original.descriptor(), result.descriptor()];
         let answer = match send_with(&self.channel, &request, &descriptors) {
-            Ok(()) => timeout(limits.timeout, self.answer()).await,
+            Ok(()) => self.answer_in_time(usual_time(header, spec, limits.timeout), limits.timeout).await,
             // It died since it was last seen; its end says why.
             Err(error) => Ok(Err(error)),
         };
@@ -106,6 +116,20 @@ impl Converter {
                 (Err(timed_out(limits)), None)
             }
         })
+    }
+
+    /// The next answer, before the limit. One that takes longer than usual steps aside meanwhile.
+    async fn answer_in_time(&mut self, usual: Duration, limit: Duration) -> Result<io::Result<Option<Answer>>, Elapsed> {
+        let begun = Instant::now();
+        if usual < limit {
+            if let Ok(answer) = timeout(usual, self.answer()).await {
+                return Ok(answer);
+            }
+            debug!(converter.id = self.process.id(), "a conversion takes longer than usual and steps aside");
+            self.process.step_aside();
+            self.is_aside = true;
+        }
+        timeout_at(begun + limit, self.answer()).await
     }
 
     /// The next answer. `None`: it hung up. `InvalidData`: it said something else.

@@ -19,10 +19,11 @@ mod system;
 use std::{
     env, io,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tintype_store::{ConversionLimits, Failure, ImageHeader, Picture, Spec};
+use tintype_store::{ConversionLimits, Failure, Format, ImageHeader, Picture, Spec};
 
 pub use message::Containment;
 pub use serve::serve;
@@ -40,12 +41,26 @@ const MAX_CONVERSIONS: u32 = 500;
 /// worker is stopped or lost, ends after one time more.
 const MAX_CONVERSION_TIMES: u32 = 10;
 
+/// What a conversion may take before it is suspect, for the start of it and for each million pixels: ten times what it usually takes, or more.
+const USUAL_SECS: u64 = 1;
+
 /// Memory of an idle converter beyond which it is replaced.
 const MAX_IDLE_BYTES: u64 = 64 << 20;
 
 /// Whether this process was started to convert: if so, [`serve`] is all that it may do.
 pub fn is_converter() -> bool {
     env::args_os().next().is_some_and(|name| name == CONVERTER_NAME)
+}
+
+/// How long such a conversion takes at most, if nothing is wrong with it. Nobody can tell that of AVIF and of what is enlarged: the limit.
+///
+/// One that takes longer steps aside: its converter gets the priority of a background job and is not used again.
+pub(crate) fn usual_time(header: ImageHeader, spec: Spec, limit: Duration) -> Duration {
+    if [header.format, spec.format].contains(&Format::Avif) || spec.resize.is_some_and(|resize| resize.enlarge) {
+        return limit;
+    }
+    let megapixels = u64::from(header.width) * u64::from(header.height) * u64::from(header.frame_count) / 1_000_000;
+    Duration::from_secs(USUAL_SECS + USUAL_SECS * megapixels).min(limit)
 }
 
 /// Converters that are kept warm; as many as there are conversions at once. All end when it is dropped, and with the worker, however it ends.

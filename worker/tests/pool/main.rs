@@ -2,6 +2,7 @@
 //! [`poison::convert`], in the very sandbox and under the very protocol of the real one.
 
 mod containment;
+mod mix;
 mod poison;
 mod results;
 mod setup;
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     {
         return part.1();
     }
-    let trials = [results::trials(), containment::trials()].concat();
+    let trials = [results::trials(), containment::trials(), mix::trials()].concat();
     let trials = trials.into_iter().map(|(name, trial)| {
         Trial::test(name, move || {
             trial();
