@@ -7,6 +7,7 @@
 
 mod animation;
 mod colour;
+pub(crate) mod companion;
 mod decode;
 mod encode;
 mod error;
