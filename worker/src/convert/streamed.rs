@@ -1,4 +1,4 @@
-//! PNG to JPEG, a band of rows at a time: reading, colours and writing overlap, and memory grows with the width alone.
+//! PNG to JPEG and JPEG to PNG, some rows at a time: reading, colours and writing overlap, and memory grows with the width alone.
 //!
 //! The result is the one that the whole picture gives. It takes part only where rows come out in the order in which they go in.
 
@@ -20,6 +20,7 @@ use super::{
     jpeg::{self, BAND_ROWS},
     metadata::Metadata,
     pixels::{in_8_bit, is_grey, onto},
+    png as png_out,
 };
 
 /// Bands that are handed over at once.
@@ -60,6 +61,39 @@ pub(super) fn png_to_jpeg(
     })?;
     let bytes = writing.wait().0.finish();
     Ok(Some(Converted { bytes, picture: Picture { width, height, frame_count: 1, first_frame_only: false } }))
+}
+
+/// `None` when the file has to be in memory as a whole, also because it is damaged.
+pub(super) fn jpeg_to_png(
+    input: &[u8],
+    header: &ImageHeader,
+    spec: &Spec,
+    metadata: &Metadata,
+    limits: &ConversionLimits,
+) -> Result<Option<Converted>, ConvertError> {
+    let plain = header.format == Format::Jpeg && spec.format == Format::Png && spec.resize.is_none();
+    let Some(search) = png_out::search(spec.effort).filter(|_| plain) else { return Ok(None) };
+    let opened = jpeg::open(input, limits)?;
+    let (width, height) = (opened.width, opened.height);
+    let Some((mut rows, is_grey)) = opened.rows().filter(|_| opened.orientation == Orientation::NoTransforms) else { return Ok(None) };
+    let pixels = if is_grey { ColorType::L8 } else { ColorType::Rgb8 };
+    let conversion = opened.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
+    let bytes = png_out::encode_rows(width, height, pixels, search, metadata, |write| {
+        while !rows.is_done() {
+            let Some(rows) = rows.next_rows() else { return Ok(false) };
+            match &conversion {
+                Some(conversion) => {
+                    let mut image = image_of(width, pixels, rows.to_vec());
+                    conversion.apply(&mut image);
+                    write(image.as_bytes())?;
+                }
+                None => write(rows)?,
+            }
+        }
+        Ok(true)
+    })?;
+    let picture = Picture { width, height, frame_count: 1, first_frame_only: false };
+    Ok(bytes.map(|bytes| Converted { bytes, picture }))
 }
 
 /// Reads all rows, and makes something of several bands at a time and what was made before.

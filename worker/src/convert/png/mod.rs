@@ -34,7 +34,11 @@ pub(super) fn encode_still(image: DynamicImage, effort: Effort, metadata: &Metad
         }
     }
     let Some(search) = search(effort) else { return encode_small(&samples, width, height, pixels, metadata) };
-    encode_rows(width, height, pixels, search, metadata, |write| samples.chunks(row_bytes * ROWS_AT_ONCE).try_for_each(write))
+    let bytes = encode_rows(width, height, pixels, search, metadata, |write| {
+        samples.chunks(row_bytes * ROWS_AT_ONCE).try_for_each(write)?;
+        Ok(true)
+    })?;
+    Ok(bytes.expect("these are all rows"))
 }
 
 /// How an effort looks for repetitions, row by row. `None`: it wants the whole picture at once.
@@ -46,26 +50,30 @@ pub(super) fn search(effort: Effort) -> Option<Search> {
     }
 }
 
-/// Writes a picture of which the rows come some at a time: `feed` gets what takes them. Samples of 16 bit have their high byte first.
+/// Writes a picture of which the rows come some at a time: `feed` gets what takes them, and says whether these are all. `None` if not. Samples
+/// of 16 bit have their high byte first.
 pub(super) fn encode_rows(
     width: u32,
     height: u32,
     pixels: image::ColorType,
     search: Search,
     metadata: &Metadata,
-    feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), ConvertError>) -> Result<(), ConvertError>,
-) -> Result<Vec<u8>, ConvertError> {
+    feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), ConvertError>) -> Result<bool, ConvertError>,
+) -> Result<Option<Vec<u8>>, ConvertError> {
     let mut bytes = Vec::new();
     let mut writer = begin(&mut bytes, width, height, pixels, metadata)?;
     let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
     let mut parts = Parts::new(width as usize * bytes_per_pixel, bytes_per_pixel, search);
-    feed(&mut |rows| {
+    let is_whole = feed(&mut |rows| {
         let data = parts.write(rows);
         if data.is_empty() { Ok(()) } else { writer.write_chunk(chunk::IDAT, &data).map_err(ConvertError::encoding) }
     })?;
+    if !is_whole {
+        return Ok(None);
+    }
     writer.write_chunk(chunk::IDAT, &parts.finish()).map_err(ConvertError::encoding)?;
     writer.finish().map_err(ConvertError::encoding)?;
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 fn encode_small(samples: &[u8], width: u32, height: u32, pixels: image::ColorType, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
