@@ -69,23 +69,25 @@ fn joined(first: u32, second: u32, second_bytes: usize) -> u32 {
 pub(super) struct Deflater {
     finder: Finder,
     sequences: Vec<Sequence>,
+    bits: Bits,
 }
 
 impl Deflater {
     pub(super) fn new(search: Search) -> Self {
-        Self { finder: Finder::new(search), sequences: Vec::new() }
+        Self { finder: Finder::new(search), sequences: Vec::new(), bits: Bits::default() }
     }
 
     /// The same data gives the same part, whatever was made before.
     pub(super) fn part(&mut self, data: &[u8]) -> Part {
-        let mut bits = Bits { out: Vec::with_capacity(data.len() / 2), buffer: 0, held: 0 };
+        let bits = &mut self.bits;
+        bits.make_room(data.len());
         self.finder.begin();
         let mut start = 0;
         while start < data.len() {
             let end = (start + BLOCK_BYTES).min(data.len());
             self.sequences.clear();
             self.finder.find(data, start..end, &mut self.sequences);
-            write_block(&mut bits, &data[start..end], &self.sequences);
+            write_block(bits, &data[start..end], &self.sequences);
             start = end;
         }
         // A stored block without bytes ends on a whole one.
@@ -222,14 +224,27 @@ fn write_header(bits: &mut Bits, lengths: &[u8; SYMBOLS], distance_lengths: &[u8
     }
 }
 
-/// The stream and the bits that do not fill a byte yet, the first one lowest.
+/// What was written and the bits that do not fill a byte yet, the first one lowest.
+#[derive(Default)]
 struct Bits {
+    /// Longer than what was written, so that whole words can be.
     out: Vec<u8>,
+    written: usize,
     buffer: u64,
     held: u32,
 }
 
 impl Bits {
+    /// For blocks of so many bytes.
+    fn make_room(&mut self, data_bytes: usize) {
+        const WORD: usize = 8;
+        /// Every code of a block's header at its longest.
+        const HEADER_BYTES: usize = 1 << 10;
+        let blocks = data_bytes / BLOCK_BYTES + 1;
+        let most = (data_bytes * MAX_CODE_BITS).div_ceil(8) + blocks * HEADER_BYTES + WORD;
+        self.out.resize(most.max(self.out.len()), 0);
+    }
+
     /// At most 56 bits may be added between two flushes.
     #[inline]
     fn add(&mut self, bits: u64, count: u32) {
@@ -240,8 +255,8 @@ impl Bits {
     #[inline]
     fn flush(&mut self) {
         let bytes = self.held / 8;
-        self.out.extend_from_slice(&self.buffer.to_le_bytes());
-        self.out.truncate(self.out.len() - 8 + bytes as usize);
+        self.out[self.written..][..8].copy_from_slice(&self.buffer.to_le_bytes());
+        self.written += bytes as usize;
         self.buffer = self.buffer.checked_shr(bytes * 8).unwrap_or(0);
         self.held %= 8;
     }
@@ -251,10 +266,11 @@ impl Bits {
         self.flush();
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    /// All that was written, up to a whole byte. What comes is written from the start.
+    fn finish(&mut self) -> Vec<u8> {
         self.held = self.held.next_multiple_of(8);
         self.flush();
-        self.out
+        self.out[..std::mem::take(&mut self.written)].to_vec()
     }
 }
 

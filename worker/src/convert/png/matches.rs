@@ -60,7 +60,7 @@ impl Finder {
     pub(super) fn find(&mut self, data: &[u8], block: Range<usize>, found: &mut Vec<Sequence>) {
         match self.search {
             Search::Quick => self.compare::<1, 4>(data, block, found),
-            Search::Thorough => self.compare::<8, MAX_LENGTH>(data, block, found),
+            Search::Thorough => self.compare::<4, MAX_LENGTH>(data, block, found),
         }
     }
 
