@@ -7,6 +7,7 @@
 
 mod animation;
 mod colour;
+pub(crate) mod companion;
 mod decode;
 mod encode;
 mod error;
@@ -40,9 +41,9 @@ pub const OUTPUT_FORMATS: [Format; 6] = [Format::Jpeg, Format::Png, Format::WebP
 pub fn codecs() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        return "JPEG by zune-jpeg and Tintype (AVX2), PNG by png and libdeflate, WebP by image-webp and libwebp";
+        return "JPEG by Tintype and zune-jpeg (AVX2), PNG by png, Tintype and libdeflate, WebP by image-webp and libwebp";
     }
-    "JPEG by zune-jpeg and Tintype, PNG by png and libdeflate, WebP by image-webp and libwebp"
+    "JPEG by Tintype and zune-jpeg, PNG by png, Tintype and libdeflate, WebP by image-webp and libwebp"
 }
 
 /// What was made.
@@ -78,8 +79,10 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
             _ => png::encode_animation(animation, &metadata),
         };
     }
-    if let Some(converted) = streamed::png_to_jpeg(input, header, spec, &metadata, limits)? {
-        return Ok(converted);
+    for streamed in [streamed::png_to_jpeg, streamed::jpeg_to_png] {
+        if let Some(converted) = streamed(input, header, spec, &metadata, limits)? {
+            return Ok(converted);
+        }
     }
     let upright = decode::first_frame(input, header, spec, limits)?;
     let image = Finish::of(spec, upright.width, upright.height, limits)?.apply(upright.image, upright.eighths);

@@ -1,8 +1,8 @@
-//! PNG to JPEG, a band of rows at a time: reading, colours and writing overlap, and memory grows with the width alone.
+//! PNG to JPEG and JPEG to PNG, some rows at a time: reading, colours and writing overlap, and memory grows with the width alone.
 //!
 //! The result is the one that the whole picture gives. It takes part only where rows come out in the order in which they go in.
 
-use std::{io::Cursor, panic::resume_unwind, sync::mpsc::sync_channel, thread};
+use std::io::Cursor;
 
 use image::{
     ColorType, DynamicImage, ImageBuffer, ImageError, ImageFormat,
@@ -15,15 +15,16 @@ use tintype_store::{ConversionLimits, Effort, Format, ImageHeader, Picture, Rgb,
 use super::{
     ConvertError, Converted,
     colour::Conversion,
+    companion::{self, Shared},
     decode::check_size,
     jpeg::{self, BAND_ROWS},
     metadata::Metadata,
     pixels::{in_8_bit, is_grey, onto},
+    png as png_out,
 };
 
-/// Bands that are handed over at once, and how many of these may wait.
+/// Bands that are handed over at once.
 const BANDS_AT_ONCE: usize = 4;
-const WAITING: usize = 2;
 
 /// `None` when the file has to be in memory as a whole.
 pub(super) fn png_to_jpeg(
@@ -50,36 +51,58 @@ pub(super) fn png_to_jpeg(
     check_size(width, height, u64::from(width) * u64::from(height) * u64::from(pixels.bytes_per_pixel()), limits)?;
     let conversion = info.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
     let look = Look { width, pixels, conversion, background: spec.background.unwrap_or(Rgb::WHITE) };
-    let mut encoder = jpeg::Encoder::new(width, height, look.has_colour(), spec.quality(), &metadata.jpeg_segments())?;
-    let rows_left = height as usize;
-
-    let (sender, receiver) = sync_channel::<Vec<u8>>(WAITING);
-    let streamed = thread::scope(|scope| {
-        let encoder = &mut encoder;
-        let look = &look;
-        let encode = move || receiver.into_iter().for_each(|rows| write(encoder, look, rows));
-        let encoding = thread::Builder::new().spawn_scoped(scope, encode).ok()?;
-        let read = read_rows(&mut reader, rows_left, |rows| sender.send(rows).is_ok());
-        drop(sender);
-        if let Err(panic) = encoding.join() {
-            resume_unwind(panic);
-        }
-        Some(read)
-    });
-    match streamed {
-        Some(read) => read?,
-        // Without a second thread one does both.
-        None => read_rows(&mut reader, rows_left, |rows| {
+    let encoder = jpeg::Encoder::new(width, height, look.has_colour(), spec.quality(), &metadata.jpeg_segments())?;
+    let writing = read_rows(&mut reader, height as usize, Shared::Done((encoder, look)), |writing, rows| {
+        let (mut encoder, look) = writing.wait();
+        companion::share(move || {
             write(&mut encoder, &look, rows);
-            true
-        })?,
-    }
-    let bytes = encoder.finish();
+            (encoder, look)
+        })
+    })?;
+    let bytes = writing.wait().0.finish();
     Ok(Some(Converted { bytes, picture: Picture { width, height, frame_count: 1, first_frame_only: false } }))
 }
 
-/// Reads all rows and hands over several bands at a time, as long as they are taken.
-fn read_rows(reader: &mut Reader<Cursor<&[u8]>>, mut left: usize, mut take: impl FnMut(Vec<u8>) -> bool) -> Result<(), ConvertError> {
+/// `None` when the file has to be in memory as a whole, also because it is damaged.
+pub(super) fn jpeg_to_png(
+    input: &[u8],
+    header: &ImageHeader,
+    spec: &Spec,
+    metadata: &Metadata,
+    limits: &ConversionLimits,
+) -> Result<Option<Converted>, ConvertError> {
+    let plain = header.format == Format::Jpeg && spec.format == Format::Png && spec.resize.is_none();
+    let Some(search) = png_out::search(spec.effort).filter(|_| plain) else { return Ok(None) };
+    let opened = jpeg::open(input, limits)?;
+    let (width, height) = (opened.width, opened.height);
+    let Some((mut rows, is_grey)) = opened.rows().filter(|_| opened.orientation == Orientation::NoTransforms) else { return Ok(None) };
+    let pixels = if is_grey { ColorType::L8 } else { ColorType::Rgb8 };
+    let conversion = opened.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
+    let bytes = png_out::encode_rows(width, height, pixels, search, metadata, |write| {
+        while !rows.is_done() {
+            let Some(rows) = rows.next_rows() else { return Ok(false) };
+            match &conversion {
+                Some(conversion) => {
+                    let mut image = image_of(width, pixels, rows.to_vec());
+                    conversion.apply(&mut image);
+                    write(image.as_bytes())?;
+                }
+                None => write(rows)?,
+            }
+        }
+        Ok(true)
+    })?;
+    let picture = Picture { width, height, frame_count: 1, first_frame_only: false };
+    Ok(bytes.map(|bytes| Converted { bytes, picture }))
+}
+
+/// Reads all rows, and makes something of several bands at a time and what was made before.
+fn read_rows<T>(
+    reader: &mut Reader<Cursor<&[u8]>>,
+    mut left: usize,
+    mut made: T,
+    mut take: impl FnMut(T, Vec<u8>) -> T,
+) -> Result<T, ConvertError> {
     let line_bytes = reader.output_line_size(reader.info().width).ok_or_else(|| ConvertError::corrupt("its rows are too long"))?;
     while left > 0 {
         let count = left.min(BAND_ROWS * BANDS_AT_ONCE);
@@ -89,13 +112,11 @@ fn read_rows(reader: &mut Reader<Cursor<&[u8]>>, mut left: usize, mut take: impl
             let read = reader.read_row(row).map_err(|error| ConvertError::decoding(image_error(error)))?;
             read.ok_or_else(|| ConvertError::corrupt("it ends before its last row"))?;
         }
-        if !take(rows) {
-            return Ok(());
-        }
+        made = take(made, rows);
     }
     // What is behind the last row belongs to the picture's checksum.
     reader.read_row(&mut vec![0; line_bytes]).map_err(|error| ConvertError::decoding(image_error(error)))?;
-    Ok(())
+    Ok(made)
 }
 
 fn image_error(error: png::DecodingError) -> ImageError {

@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, env, fs, io};
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, set_parent_process_death_signal, setrlimit};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    apply_filter_all_threads,
 };
 use tintype_store::ConversionLimits;
 
 use super::{MAX_CONVERSION_TIMES, message::Containment, system::close_inherited_descriptors};
+use crate::convert::companion::{self, Shared};
 
 /// stdin (the channel), stdout, stderr, and two that come with a request. What is not given back leaves no room for the next request.
 const MAX_DESCRIPTORS: u64 = 5;
@@ -29,15 +31,20 @@ pub(super) fn enter(limits: &ConversionLimits) -> io::Result<Containment> {
     let _ = close_inherited_descriptors();
     // Without /proc the service only loses an advantage over its converters.
     let _ = fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
-    set_limits(limits)?;
+    // Both threads of a conversion are there from now on: neither can start another one later.
+    companion::share(|| ()).wait();
+    let in_use = memory_in_use()?;
+    // Landlock binds only the thread that asks for it.
+    let is_bound = [companion::share(forbid_files_and_network), Shared::Done(forbid_files_and_network())]
+        .map(|status| status.wait().is_ok_and(|status| status != RulesetStatus::NotEnforced));
+    let landlock = is_bound == [true; 2];
+    set_limits(limits, in_use)?;
     rustix::thread::set_no_new_privs(true)?;
-    let landlock = forbid_files_and_network().is_ok_and(|status| status != RulesetStatus::NotEnforced);
-    let seccomp = allowed_calls().is_ok_and(|filter| apply_filter(&filter).is_ok());
+    let seccomp = allowed_calls().is_ok_and(|filter| apply_filter_all_threads(&filter).is_ok());
     Ok(Containment { landlock, seccomp })
 }
 
-fn set_limits(limits: &ConversionLimits) -> io::Result<()> {
-    let (mapped_bytes, data_bytes) = memory_in_use()?;
+fn set_limits(limits: &ConversionLimits, (mapped_bytes, data_bytes): (u64, u64)) -> io::Result<()> {
     let conversion_bytes = limits.memory_bytes.saturating_add(ROOM_BYTES);
     let data_bytes = data_bytes.saturating_add(conversion_bytes);
     // The file is mapped as well. Nothing that `Data` counts is missing here; this bounds what it does not count.
@@ -81,7 +88,7 @@ fn forbid_files_and_network() -> Result<RulesetStatus, landlock::RulesetError> {
 /// The calls of a conversion; all others fail with EPERM. Libraries try more than they need, such as opening a terminal for their last
 /// words, so that ending the process would hide why it ends.
 fn allowed_calls() -> Result<BpfProgram, seccompiler::Error> {
-    const ANY: [libc::c_long; 21] = [
+    const ANY: [libc::c_long; 22] = [
         // Requests, results, last words.
         libc::SYS_recvmsg,
         libc::SYS_sendto,
@@ -105,6 +112,7 @@ fn allowed_calls() -> Result<BpfProgram, seccompiler::Error> {
         libc::SYS_rt_sigaction,
         libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,
+        libc::SYS_sched_yield,
         libc::SYS_sigaltstack,
     ];
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ANY.into_iter().map(|call| (call, Vec::new())).collect();

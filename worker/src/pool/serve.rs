@@ -1,4 +1,4 @@
-//! The converter's side: a process with one thread that makes one picture after the other.
+//! The converter's side: a process that makes one picture after the other, with one thread and its companion.
 
 use std::{
     io::{self, Write},

@@ -275,3 +275,15 @@ fn rows_that_are_streamed_give_what_the_whole_picture_gives() {
     let upright = converted_to(&encoded(&as_png(&png_with_profile(&deep, profile)), ImageFormat::Png), "jpeg quality=95");
     assert_eq!(decoded(&turned, ImageFormat::Jpeg), decoded(&upright.expect("it can be converted").bytes, ImageFormat::Jpeg));
 }
+
+#[test]
+fn a_jpeg_becomes_the_same_png_row_by_row_and_as_a_whole() {
+    // Several parts of a file, the last one not full.
+    let jpeg = encoded(&gradient(1003, 611), ImageFormat::Jpeg);
+    // A bitmap holds the same pixels and is read as a whole.
+    let bitmap = converted(&jpeg, Format::Bmp).expect("it can be converted").bytes;
+    for spec in ["png", "png effort=fast"] {
+        let [streamed, whole] = [&jpeg, &bitmap].map(|input| converted_to(input, spec).expect("it can be converted"));
+        assert!(streamed == whole, "{spec}");
+    }
+}

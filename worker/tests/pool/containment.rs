@@ -20,6 +20,7 @@ pub(crate) fn trials() -> Vec<NamedTrial> {
         ("everything_that_no_conversion_needs_is_forbidden", everything_that_no_conversion_needs_is_forbidden),
         ("a_converter_inherits_no_environment_and_no_descriptors", a_converter_inherits_no_environment_and_no_descriptors),
         ("a_converter_is_bound_before_its_first_picture", a_converter_is_bound_before_its_first_picture),
+        ("a_converter_has_two_threads_and_both_are_shut_in", a_converter_has_two_threads_and_both_are_shut_in),
         ("a_killed_worker_leaves_no_converter", a_killed_worker_leaves_no_converter),
         ("converters_start_also_when_the_program_is_gone", converters_start_also_when_the_program_is_gone),
         ("without_landlock_auto_makes_do_and_require_refuses", without_landlock_auto_makes_do_and_require_refuses),
@@ -42,6 +43,7 @@ fn everything_that_no_conversion_needs_is_forbidden() {
         "start a thread",
         "become a program",
         "fork",
+        "fork in another way",
         "trace",
         "read others' memory",
         "end others",
@@ -80,6 +82,21 @@ fn a_converter_is_bound_before_its_first_picture() {
         assert!(hard(name).parse::<u64>().is_ok(), "{name} is bounded: {}", hard(name));
     }
     assert_eq!(getpgid(Some(pid)).expect("it lives"), pid, "it has a group of its own");
+}
+
+fn a_converter_has_two_threads_and_both_are_shut_in() {
+    let bench = Bench::new();
+    assert!(bench.convert("pixel").is_ok());
+    let threads = fs::read_dir(format!("/proc/{}/task", bench.converter().as_raw_nonzero())).expect("the kernel tells");
+    let threads: Vec<String> = threads
+        .map(|thread| fs::read_to_string(thread.expect("the kernel tells").path().join("status")).expect("the kernel tells"))
+        .collect();
+    assert_eq!(threads.len(), 2, "one converts, one helps");
+    for status in threads {
+        for shut_in in ["Name:\ttintype-convert\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "Seccomp_filters:\t1\n"] {
+            assert!(status.contains(shut_in), "{shut_in:?} is not in {status}");
+        }
+    }
 }
 
 fn a_killed_worker_leaves_no_converter() {

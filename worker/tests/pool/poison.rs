@@ -109,6 +109,7 @@ fn attempt(what: &str, worker: i64) -> String {
         "start a thread" => told(thread::Builder::new().spawn(|| ())),
         "become a program" => call(libc::SYS_execveat, [-1, 0, 0]),
         "fork" => call(libc::SYS_clone, [i64::from(libc::SIGCHLD), 0, 0]),
+        "fork in another way" => call(libc::SYS_clone3, [0, 0, 0]),
         "trace" => call(libc::SYS_ptrace, [i64::from(libc::PTRACE_ATTACH), worker, 0]),
         "read others' memory" => call(libc::SYS_process_vm_readv, [worker, 0, 0]),
         "end others" => call(libc::SYS_kill, [worker, 0, 0]),

@@ -32,10 +32,12 @@ fn a_picture_is_the_same_as_without_a_process() {
     let mut picture = b"P6 300 200 255\n".to_vec();
     picture.extend((0..300 * 200 * 3).map(|index: u32| (index * 7 / 5) as u8));
     let header = read_header(&picture).expect("it has a header");
-    let spec: Spec = "jpeg quality=70".parse().expect("it is a spec");
-    let expected = convert::convert(&picture, &header, &spec, &ConversionLimits::default()).expect("a good picture");
-    let (bytes, made) = bench.block_on(bench.pool.convert(&sealed(&picture), header, spec)).expect("a good picture");
-    assert_eq!((&bytes[..], made), (&expected.bytes[..], expected.picture));
+    for spec in ["jpeg quality=70", "png effort=fast", "png"] {
+        let spec: Spec = spec.parse().expect("it is a spec");
+        let expected = convert::convert(&picture, &header, &spec, &ConversionLimits::default()).expect("a good picture");
+        let (bytes, made) = bench.block_on(bench.pool.convert(&sealed(&picture), header, spec)).expect("a good picture");
+        assert!((&bytes[..], made) == (&expected.bytes[..], expected.picture), "{spec}");
+    }
     let other = Spec::new(Format::Avif);
     let refused = convert::convert(&picture, &header, &other, &ConversionLimits::default());
     if let Err(refused) = refused {

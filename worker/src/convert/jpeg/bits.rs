@@ -66,6 +66,12 @@ impl<'a> Bits<'a> {
         self.made_up > self.held
     }
 
+    /// Whether all was read up to the end of the picture, or of the file, but for what fills the last byte.
+    pub(super) fn is_at_end(&self) -> bool {
+        let unread = self.held.checked_sub(self.made_up);
+        unread.is_some_and(|unread| unread < 8) && (self.rest.is_empty() || self.rest.starts_with(&[0xFF, 0xD9]))
+    }
+
     /// Goes on behind the restart marker of this number.
     pub(super) fn restart(&mut self, number: u8) -> Option<()> {
         (self.buffer, self.held, self.made_up) = (0, 0, 0);

@@ -6,7 +6,11 @@
 
 mod bits;
 mod blocks;
+mod colours;
 mod encoder;
+mod frame;
+mod inverse;
+mod rows;
 mod shrunk;
 mod tables;
 
@@ -29,8 +33,22 @@ use super::{
     metadata::Metadata,
 };
 pub(super) use encoder::{BAND_ROWS, Encoder};
+pub(super) use rows::RowDecoder;
 
-pub(super) fn decode(input: &[u8], spec: &Spec, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
+/// A JPEG of which the header was read and is within the limits.
+pub(super) struct Opened<'a> {
+    input: &'a [u8],
+    decoder: JpegDecoder<ZCursor<&'a [u8]>>,
+    options: DecoderOptions,
+    /// Of CMYK and YCCK.
+    in_inks: Option<ColorSpace>,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) icc_profile: Option<Vec<u8>>,
+    pub(super) orientation: Orientation,
+}
+
+pub(super) fn open<'a>(input: &'a [u8], limits: &ConversionLimits) -> Result<Opened<'a>, ConvertError> {
     if let Some(name) = unread_kind(input) {
         return Err(ConvertError::unsupported_input(format!("{name} is not read here")));
     }
@@ -38,42 +56,82 @@ pub(super) fn decode(input: &[u8], spec: &Spec, limits: &ConversionLimits) -> Re
     let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(input), options.set_strict_mode(false));
     decoder.decode_headers().map_err(decoding)?;
-    let stored = decoder.input_colorspace();
-    let grey = stored == Some(ColorSpace::Luma);
-    let in_inks = stored.filter(|stored| matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK));
+    let in_inks = decoder.input_colorspace().filter(|stored| matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK));
     let (width, height) = decoder.info().map(|info| (u32::from(info.width), u32::from(info.height))).unwrap_or_default();
-    let channels = match in_inks {
-        Some(_) => 4,
-        None if grey => 1,
-        None => 3,
-    };
-    let size_bytes = u64::from(width) * u64::from(height) * channels;
-    check_size(width, height, size_bytes, limits)?;
-
     let icc_profile = decoder.icc_profile();
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms);
+    let opened = Opened { input, decoder, options, in_inks, width, height, icc_profile, orientation };
+    check_size(width, height, opened.size_bytes(), limits)?;
+    Ok(opened)
+}
+
+pub(super) fn decode(input: &[u8], spec: &Spec, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
+    let opened = open(input, limits)?;
+    let (width, height, orientation) = (opened.width, opened.height, opened.orientation);
     let (upright_width, upright_height) = upright_size(width, height, orientation);
     let eighths = Finish::eighths_needed(spec, upright_width, upright_height);
     if eighths < 8
         && let Some(image) = shrunk::decode(input, eighths as usize)
     {
-        return Ok(Raw { image, icc_profile, orientation, shrunk: Some(Shrunk { eighths, width, height }) });
+        let shrunk = Some(Shrunk { eighths, width, height });
+        return Ok(Raw { image, icc_profile: opened.icc_profile, orientation, shrunk });
     }
-    let target = in_inks.unwrap_or(if grey { ColorSpace::Luma } else { ColorSpace::RGB });
-    decoder.set_options(options.set_strict_mode(true).jpeg_set_out_colorspace(target));
-    let mut pixels = vec![0; size_bytes as usize];
-    decoder.decode_into(&mut pixels).map_err(decoding)?;
-    if let Some(stored) = in_inks {
-        let inks = Inks::Eight(inks(pixels, stored, input));
-        let image = inks.into_srgb(width, height, icc_profile.as_deref());
-        return Ok(Raw { image, icc_profile: None, orientation, shrunk: None });
+    opened.decode()
+}
+
+impl<'a> Opened<'a> {
+    /// Whether it is known to be grey; RGB else, or inks.
+    fn is_grey(&self) -> bool {
+        self.decoder.input_colorspace() == Some(ColorSpace::Luma)
     }
-    let image = if grey {
-        GrayImage::from_raw(width, height, pixels).map(DynamicImage::ImageLuma8)
-    } else {
-        RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8)
-    };
-    Ok(Raw { image: image.expect("the buffer was made for this size"), icc_profile, orientation, shrunk: None })
+
+    /// Decoded.
+    fn size_bytes(&self) -> u64 {
+        let channels = if self.in_inks.is_some() {
+            4
+        } else if self.is_grey() {
+            1
+        } else {
+            3
+        };
+        u64::from(self.width) * u64::from(self.height) * channels
+    }
+
+    /// Gives its rows one by one, and whether they are grey. `None` when the whole picture is needed.
+    pub(super) fn rows(&self) -> Option<(RowDecoder<'a>, bool)> {
+        let is_grey = self.is_grey();
+        let is_known = |rows: &RowDecoder<'_>| self.in_inks.is_none() && rows.has_colour() != is_grey;
+        RowDecoder::new(self.input).filter(is_known).map(|rows| (rows, is_grey))
+    }
+
+    fn decode(mut self) -> Result<Raw, ConvertError> {
+        let (width, height, orientation) = (self.width, self.height, self.orientation);
+        let is_grey = self.is_grey();
+        let pixels = match self.rows().and_then(|(rows, _)| rows.all(self.size_bytes() as usize)) {
+            Some(pixels) => pixels,
+            None => self.all_at_once()?,
+        };
+        if let Some(stored) = self.in_inks {
+            let inks = Inks::Eight(inks(pixels, stored, self.input));
+            let image = inks.into_srgb(width, height, self.icc_profile.as_deref());
+            return Ok(Raw { image, icc_profile: None, orientation, shrunk: None });
+        }
+        let image = if is_grey {
+            GrayImage::from_raw(width, height, pixels).map(DynamicImage::ImageLuma8)
+        } else {
+            RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8)
+        };
+        let image = image.expect("the buffer was made for this size");
+        Ok(Raw { image, icc_profile: self.icc_profile, orientation, shrunk: None })
+    }
+
+    fn all_at_once(&mut self) -> Result<Vec<u8>, ConvertError> {
+        let target = self.in_inks.unwrap_or(if self.is_grey() { ColorSpace::Luma } else { ColorSpace::RGB });
+        self.decoder.set_options(self.options.set_strict_mode(true).jpeg_set_out_colorspace(target));
+        let mut pixels = vec![0; self.size_bytes() as usize];
+        self.decoder.decode_into(&mut pixels).map_err(decoding)?;
+        Ok(pixels)
+    }
 }
 
 /// Writes JPEG, 4:2:0. The image is 8-bit grey or RGB.

@@ -7,7 +7,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 
 use super::{
     bits::{Bits, Codes},
-    segments,
+    frame::{Component, Frame},
     tables::ZIGZAG,
 };
 
@@ -47,15 +47,8 @@ const COSINES: [f32; 32] = [
     0.980_785_25,
 ];
 
-/// One component of the frame.
-struct Component {
-    id: u8,
-    /// Blocks of a unit.
-    across: usize,
-    down: usize,
-    steps: usize,
-    dc: usize,
-    ac: usize,
+/// What becomes of one component.
+struct Plane {
     /// Pixels that a block gives.
     block_width: usize,
     block_height: usize,
@@ -63,188 +56,71 @@ struct Component {
     wanted: u64,
     mean: i32,
     stride: usize,
-    plane: Vec<u8>,
-}
-
-/// What the segments before the scan say.
-#[derive(Default)]
-struct Header {
-    steps: [Option<[f32; 64]>; 4],
-    dc: [Option<Codes>; 4],
-    ac: [Option<Codes>; 4],
-    width: usize,
-    height: usize,
-    components: Vec<Component>,
-    restart_every: usize,
+    samples: Vec<u8>,
 }
 
 /// Grey or RGB of 8 bit; sides are rounded up. `eighths` is 1, 2 or 4.
 pub(super) fn decode(input: &[u8], eighths: usize) -> Option<DynamicImage> {
-    let mut header = Header::default();
-    let mut scan = None;
-    for (marker, content, behind) in segments(input) {
-        match marker {
-            0xC0 | 0xC1 => header.read_frame(content)?,
-            0xC4 => header.read_codes(content)?,
-            0xDB => header.read_steps(content)?,
-            0xDD => header.restart_every = usize::from(u16::from_be_bytes(*content.first_chunk()?)),
-            // Components that are no YCbCr.
-            0xEE if content.starts_with(b"Adobe") && content.get(11) != Some(&1) => return None,
-            0xC2..=0xCF => return None,
-            0xDA => {
-                header.read_scan(content)?;
-                scan = Some(behind);
-                break;
-            }
-            _ => {}
-        }
-    }
-    let mut bits = Bits::new(scan?);
-    let (most_across, most_down) = header.prepare(eighths)?;
-    let (units_across, units_down) = (header.width.div_ceil(8 * most_across), header.height.div_ceil(8 * most_down));
-    for component in &mut header.components {
-        component.stride = units_across * component.across * component.block_width;
-        component.plane = vec![0; component.stride * units_down * component.down * component.block_height];
-    }
+    let (frame, scan) = Frame::read(input)?;
+    let mut bits = Bits::new(scan);
+    let (most_across, most_down) = frame.unit_blocks()?;
+    let (units_across, units_down) = (frame.width.div_ceil(8 * most_across), frame.height.div_ceil(8 * most_down));
+    let plane = |component: &Component| {
+        let (block_width, block_height) = (eighths * most_across / component.across, eighths * most_down / component.down);
+        let wanted = ZIGZAG.iter().enumerate().fold(0, |wanted, (at, index)| {
+            let shown = usize::from(index % 8) < block_width && usize::from(index / 8) < block_height;
+            wanted | u64::from(shown) << at
+        });
+        let stride = units_across * component.across * block_width;
+        let samples = vec![0; stride * units_down * component.down * block_height];
+        (block_width <= 8 && block_height <= 8).then_some(Plane { block_width, block_height, wanted, mean: 0, stride, samples })
+    };
+    let mut planes = frame.components.iter().map(plane).collect::<Option<Vec<_>>>()?;
+    let steps = frame.steps.map(|steps| steps.map(|steps| steps.map(f32::from)));
     for unit in 0..units_across * units_down {
-        if header.restart_every > 0 && unit > 0 && unit % header.restart_every == 0 {
+        if frame.restart_every > 0 && unit > 0 && unit % frame.restart_every == 0 {
             if bits.is_exhausted() {
                 return None;
             }
-            bits.restart(((unit / header.restart_every - 1) % 8) as u8)?;
-            header.components.iter_mut().for_each(|component| component.mean = 0);
+            bits.restart(((unit / frame.restart_every - 1) % 8) as u8)?;
+            for plane in &mut planes {
+                plane.mean = 0;
+            }
         }
-        for component in &mut header.components {
-            let (dc, ac) = (header.dc[component.dc].as_ref()?, header.ac[component.ac].as_ref()?);
-            let steps = header.steps[component.steps].as_ref()?;
+        for (component, plane) in frame.components.iter().zip(&mut planes) {
+            let (dc, ac) = (frame.dc[component.dc].as_ref()?, frame.ac[component.ac].as_ref()?);
+            let steps = steps[component.steps].as_ref()?;
             for block in 0..component.across * component.down {
                 let x = unit % units_across * component.across + block % component.across;
                 let y = unit / units_across * component.down + block / component.across;
-                component.block(&mut bits, dc, ac, steps, x, y)?;
+                plane.block(&mut bits, dc, ac, steps, x, y)?;
             }
         }
     }
     if bits.is_exhausted() {
         return None;
     }
-    header.picture(eighths)
+    picture(&planes, (frame.width * eighths).div_ceil(8), (frame.height * eighths).div_ceil(8))
 }
 
-impl Header {
-    fn read_steps(&mut self, mut content: &[u8]) -> Option<()> {
-        while let Some((kind, rest)) = content.split_first() {
-            let (values, rest): (Vec<f32>, _) = if kind >> 4 == 0 {
-                (rest.get(..64)?.iter().map(|step| f32::from(*step)).collect(), &rest[64..])
-            } else {
-                (rest.get(..128)?.as_chunks().0.iter().map(|step| f32::from(u16::from_be_bytes(*step))).collect(), &rest[128..])
-            };
-            *self.steps.get_mut(usize::from(kind & 15))? = Some(values.try_into().ok()?);
-            content = rest;
+fn picture(planes: &[Plane], width: usize, height: usize) -> Option<DynamicImage> {
+    let row = |plane: usize, y: usize| &planes[plane].samples[y * planes[plane].stride..][..width];
+    let mut samples = Vec::with_capacity(width * height * planes.len());
+    for y in 0..height {
+        if planes.len() == 1 {
+            samples.extend_from_slice(row(0, y));
+            continue;
         }
-        Some(())
+        for ((luma, blue), red) in row(0, y).iter().zip(row(1, y)).zip(row(2, y)) {
+            let (y, cb, cr) = (f32::from(*luma), f32::from(*blue) - 128.0, f32::from(*red) - 128.0);
+            samples.extend([y + 1.402 * cr, y - 0.344_136_3 * cb - 0.714_136_3 * cr, y + 1.772 * cb].map(byte));
+        }
     }
-
-    fn read_codes(&mut self, mut content: &[u8]) -> Option<()> {
-        while let Some((kind, rest)) = content.split_first() {
-            let (counts, rest) = rest.split_first_chunk::<16>()?;
-            let (values, rest) = rest.split_at_checked(counts.iter().map(|count| usize::from(*count)).sum())?;
-            let tables = if kind >> 4 == 0 { &mut self.dc } else { &mut self.ac };
-            *tables.get_mut(usize::from(kind & 15))? = Some(Codes::new(counts, values)?);
-            content = rest;
-        }
-        Some(())
+    let (width, height) = (width as u32, height as u32);
+    if planes.len() == 1 {
+        return GrayImage::from_raw(width, height, samples).map(DynamicImage::ImageLuma8);
     }
-
-    fn read_frame(&mut self, content: &[u8]) -> Option<()> {
-        let [8, height_high, height_low, width_high, width_low, count, components @ ..] = content else { return None };
-        self.height = usize::from(u16::from_be_bytes([*height_high, *height_low]));
-        self.width = usize::from(u16::from_be_bytes([*width_high, *width_low]));
-        let components = components.as_chunks::<3>().0.get(..usize::from(*count))?;
-        // Without JFIF or Adobe's word these letters mean that the colours are what they are called.
-        let are_rgb = components.iter().map(|component| component[0]).eq(*b"RGB");
-        if self.width == 0 || self.height == 0 || !matches!(count, 1 | 3) || are_rgb || !self.components.is_empty() {
-            return None;
-        }
-        for [id, factors, steps] in components {
-            let (across, down) = (usize::from(factors >> 4), usize::from(factors & 15));
-            // A grey picture has one block a unit, whatever it says.
-            let (across, down) = if *count == 1 { (1, 1) } else { (across, down) };
-            if !matches!((across, down), (1 | 2 | 4, 1 | 2 | 4)) {
-                return None;
-            }
-            self.components.push(Component {
-                id: *id,
-                across,
-                down,
-                steps: usize::from(*steps),
-                dc: 0,
-                ac: 0,
-                block_width: 0,
-                block_height: 0,
-                wanted: 0,
-                mean: 0,
-                stride: 0,
-                plane: Vec::new(),
-            });
-        }
-        Some(())
-    }
-
-    fn read_scan(&mut self, content: &[u8]) -> Option<()> {
-        let (count, rest) = content.split_first()?;
-        if usize::from(*count) != self.components.len() || self.components.is_empty() {
-            return None;
-        }
-        for (component, [id, tables]) in self.components.iter_mut().zip(rest.as_chunks::<2>().0.get(..usize::from(*count))?) {
-            (component.dc, component.ac) = (usize::from(tables >> 4), usize::from(tables & 15));
-            if component.id != *id || component.dc > 3 || component.ac > 3 || component.steps > 3 {
-                return None;
-            }
-        }
-        Some(())
-    }
-
-    /// How many pixels of each component a block has to give, so that all components get the same size.
-    fn prepare(&mut self, eighths: usize) -> Option<(usize, usize)> {
-        let most_across = self.components.iter().map(|component| component.across).max()?;
-        let most_down = self.components.iter().map(|component| component.down).max()?;
-        for component in &mut self.components {
-            component.block_width = eighths * most_across / component.across;
-            component.block_height = eighths * most_down / component.down;
-            if component.block_width > 8 || component.block_height > 8 {
-                return None;
-            }
-            component.wanted = ZIGZAG.iter().enumerate().fold(0, |wanted, (at, index)| {
-                let shown = usize::from(index % 8) < component.block_width && usize::from(index / 8) < component.block_height;
-                wanted | u64::from(shown) << at
-            });
-        }
-        Some((most_across, most_down))
-    }
-
-    fn picture(&self, eighths: usize) -> Option<DynamicImage> {
-        let (width, height) = ((self.width * eighths).div_ceil(8), (self.height * eighths).div_ceil(8));
-        let row = |component: usize, y: usize| {
-            let component = &self.components[component];
-            &component.plane[y * component.stride..][..width]
-        };
-        let mut samples = Vec::with_capacity(width * height * self.components.len());
-        for y in 0..height {
-            if self.components.len() == 1 {
-                samples.extend_from_slice(row(0, y));
-                continue;
-            }
-            for ((luma, blue), red) in row(0, y).iter().zip(row(1, y)).zip(row(2, y)) {
-                let (y, cb, cr) = (f32::from(*luma), f32::from(*blue) - 128.0, f32::from(*red) - 128.0);
-                samples.extend([y + 1.402 * cr, y - 0.344_136_3 * cb - 0.714_136_3 * cr, y + 1.772 * cb].map(byte));
-            }
-        }
-        let (width, height) = (width as u32, height as u32);
-        if self.components.len() == 1 {
-            return GrayImage::from_raw(width, height, samples).map(DynamicImage::ImageLuma8);
-        }
-        RgbImage::from_raw(width, height, samples).map(DynamicImage::ImageRgb8)
-    }
+    RgbImage::from_raw(width, height, samples).map(DynamicImage::ImageRgb8)
 }
 
 /// To the nearest of 0 to 255.
@@ -252,7 +128,7 @@ fn byte(value: f32) -> u8 {
     (value + 0.5) as u8
 }
 
-impl Component {
+impl Plane {
     fn block(&mut self, bits: &mut Bits<'_>, dc: &Codes, ac: &Codes, steps: &[f32; 64], x: usize, y: usize) -> Option<()> {
         let mut frequencies = [0.0_f32; 64];
         let size = u32::from(bits.value(dc)?);
@@ -292,7 +168,7 @@ impl Component {
         if only_mean {
             let mean = byte(frequencies[0] / 8.0 + 128.0);
             for row in 0..self.block_height {
-                self.plane[start + row * self.stride..][..self.block_width].fill(mean);
+                self.samples[start + row * self.stride..][..self.block_width].fill(mean);
             }
             return Some(());
         }
@@ -305,7 +181,7 @@ impl Component {
         for row in 0..self.block_height {
             for column in 0..self.block_width {
                 let light = waves(&half_way[column..], 8, self.block_height, row);
-                self.plane[start + row * self.stride + column] = byte(light + 128.0);
+                self.samples[start + row * self.stride + column] = byte(light + 128.0);
             }
         }
         Some(())

@@ -1,4 +1,7 @@
 //! Row filters (PNG specification, third edition, section 9): what is left of a row when its neighbours are known.
+//!
+//! Compiled twice, for every processor and for those with AVX2.
+#![expect(clippy::inline_always, reason = "what is not inlined is not compiled for the processor of its caller")]
 
 /// The numbers are those in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,83 +16,71 @@ pub(super) enum Filter {
 const ALL: [Filter; 5] = [Filter::None, Filter::Sub, Filter::Up, Filter::Average, Filter::Paeth];
 
 /// Rows that share a filter. Looking at one in [`SAMPLED_EVERY`] of them is enough to choose it.
-const BAND_ROWS: usize = 32;
+pub(super) const BAND_ROWS: usize = 32;
 const SAMPLED_EVERY: usize = 8;
 
-/// The rows of a picture and how they are divided.
-pub(super) struct Rows<'a> {
-    samples: &'a [u8],
-    row_bytes: usize,
-    bytes_per_pixel: usize,
-    nothing: Vec<u8>,
+/// What repeats to the right still does so when only what is above is taken away, so matches save more than the distance from zero tells.
+const UP_COUNTS: (u64, u64) = (3, 4);
+
+/// Whole rows, each behind the number of its filter. `above` is the row before the first one, zeros for the first of a picture;
+/// `bytes_per_pixel` is that of whole pixels, from 1.
+pub(super) fn filtered(rows: &[u8], above: &[u8], bytes_per_pixel: usize) -> Vec<u8> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        #[expect(unsafe_code, reason = "the processor has the instructions that the function was compiled for")]
+        // SAFETY: AVX2 was just detected.
+        return unsafe { filtered_with_avx2(rows, above, bytes_per_pixel) };
+    }
+    filter(rows, above, bytes_per_pixel)
 }
 
-impl<'a> Rows<'a> {
-    /// `bytes_per_pixel` is that of whole pixels, from 1.
-    pub(super) fn new(samples: &'a [u8], row_bytes: usize, bytes_per_pixel: usize) -> Self {
-        Self { samples, row_bytes, bytes_per_pixel, nothing: vec![0; row_bytes] }
-    }
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn filtered_with_avx2(rows: &[u8], above: &[u8], bytes_per_pixel: usize) -> Vec<u8> {
+    filter(rows, above, bytes_per_pixel)
+}
 
-    pub(super) fn bands(&self) -> usize {
-        self.count().div_ceil(BAND_ROWS)
-    }
-
-    /// Of all bands together.
-    pub(super) fn filtered_bytes(&self) -> usize {
-        self.count() * (self.row_bytes + 1)
-    }
-
-    /// Appends a band: every row behind the number of its filter.
-    pub(super) fn filter_band(&self, band: usize, filtered: &mut Vec<u8>) {
-        let rows = band * BAND_ROWS..((band + 1) * BAND_ROWS).min(self.count());
-        let mut scratch = vec![0; self.row_bytes];
-        let best = cheapest(|filter| {
-            let first = rows.start + rows.len().min(SAMPLED_EVERY) / 2;
-            (first..rows.end)
-                .step_by(SAMPLED_EVERY)
-                .map(|index| {
-                    apply(*filter, self.row(index), self.above(index), self.bytes_per_pixel, &mut scratch);
-                    distance_from_zero(&scratch)
-                })
-                .sum()
-        });
-        for index in rows {
-            filtered.push(best as u8);
+#[inline(always)]
+fn filter<'a>(rows: &'a [u8], mut above: &'a [u8], bytes_per_pixel: usize) -> Vec<u8> {
+    let row_bytes = above.len();
+    let mut filtered = Vec::with_capacity(rows.len() / row_bytes * (row_bytes + 1));
+    let mut scratch = vec![0; row_bytes];
+    for band in rows.chunks(row_bytes * BAND_ROWS) {
+        let count = band.len() / row_bytes;
+        let first = count.min(SAMPLED_EVERY) / 2;
+        let mut best = (u64::MAX, Filter::None);
+        for filter in ALL {
+            let mut cost = 0;
+            for index in (first..count).step_by(SAMPLED_EVERY) {
+                let above = if index == 0 { above } else { &band[(index - 1) * row_bytes..][..row_bytes] };
+                apply(filter, &band[index * row_bytes..][..row_bytes], above, bytes_per_pixel, &mut scratch);
+                cost += distance_from_zero(&scratch);
+            }
+            if filter == Filter::Up {
+                cost = cost / UP_COUNTS.1 * UP_COUNTS.0;
+            }
+            if cost < best.0 {
+                best = (cost, filter);
+            }
+        }
+        for row in band.chunks_exact(row_bytes) {
+            filtered.push(best.1 as u8);
             let start = filtered.len();
-            filtered.resize(start + self.row_bytes, 0);
-            apply(best, self.row(index), self.above(index), self.bytes_per_pixel, &mut filtered[start..]);
+            filtered.resize(start + row_bytes, 0);
+            apply(best.1, row, above, bytes_per_pixel, &mut filtered[start..]);
+            above = row;
         }
     }
-
-    fn count(&self) -> usize {
-        self.samples.len() / self.row_bytes
-    }
-
-    fn row(&self, index: usize) -> &[u8] {
-        &self.samples[index * self.row_bytes..][..self.row_bytes]
-    }
-
-    fn above(&self, index: usize) -> &[u8] {
-        if index == 0 { &self.nothing } else { self.row(index - 1) }
-    }
-}
-
-fn cheapest(mut cost: impl FnMut(&Filter) -> u64) -> Filter {
-    let mut best = (u64::MAX, Filter::None);
-    for filter in ALL {
-        let costs = cost(&filter);
-        if costs < best.0 {
-            best = (costs, filter);
-        }
-    }
-    best.1
+    filtered
 }
 
 /// The sum of all differences from zero, taken as signed.
+#[inline(always)]
 fn distance_from_zero(filtered: &[u8]) -> u64 {
     filtered.chunks(256).map(|chunk| u64::from(chunk.iter().map(|byte| u32::from((*byte as i8).unsigned_abs())).sum::<u32>())).sum()
 }
 
+#[inline(always)]
 fn apply(filter: Filter, row: &[u8], above: &[u8], bytes_per_pixel: usize, out: &mut [u8]) {
     let first = bytes_per_pixel.min(row.len());
     // Of the first pixel nothing is to the left.
@@ -115,6 +106,7 @@ fn apply(filter: Filter, row: &[u8], above: &[u8], bytes_per_pixel: usize, out: 
 }
 
 /// The neighbour that is nearest to left + up - up left; without branches, so that many are found at once.
+#[inline(always)]
 fn paeth(left: u8, up: u8, up_left: u8) -> u8 {
     let (a, b, c) = (i16::from(left), i16::from(up), i16::from(up_left));
     let (from_left, from_up, from_up_left) = ((b - c).abs(), (a - c).abs(), (a + b - c - c).abs());
@@ -170,9 +162,15 @@ mod tests {
         // Rows that repeat, then columns that repeat.
         let samples: Vec<u8> =
             (0..64_u32).flat_map(|y| (0..64_u32).map(move |x| if y < 32 { (x * 91) as u8 } else { (y * 91) as u8 })).collect();
-        let rows = Rows::new(&samples, 64, 1);
-        let mut filtered = Vec::new();
-        (0..rows.bands()).for_each(|band| rows.filter_band(band, &mut filtered));
+        let filtered = filtered(&samples, &[0; 64], 1);
         assert_eq!((filtered.len(), filtered[0], filtered[65 * 40]), (65 * 64, Filter::Up as u8, Filter::Sub as u8));
+    }
+
+    #[test]
+    fn every_processor_filters_alike() {
+        let samples: Vec<u8> = (0..67 * 3 * 50_usize).map(|at| (at * at / 7 + at / 201 * 31) as u8).collect();
+        for bytes_per_pixel in [1, 3] {
+            assert_eq!(filtered(&samples, &[9; 67 * 3], bytes_per_pixel), filter(&samples, &[9; 67 * 3], bytes_per_pixel));
+        }
     }
 }

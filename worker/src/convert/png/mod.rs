@@ -1,7 +1,10 @@
 //! PNG out, still and animated.
 
-mod entropy;
+mod deflate;
 mod filter;
+mod huffman;
+mod matches;
+mod parts;
 
 use image::DynamicImage;
 use libdeflater::{CompressionLvl, Compressor};
@@ -9,40 +12,99 @@ use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk, 
 use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
-use entropy::Deflater;
-use filter::Rows;
+use deflate::Search;
+use parts::Parts;
 
-/// Levels of libdeflate.
-const BALANCED_LEVEL: i32 = 1;
+/// Level of libdeflate.
 const SMALL_LEVEL: i32 = 8;
 
 const MAX_IDAT_BYTES: usize = 1 << 30;
 
+/// Rows that are copied at once, so that there is no second copy of the picture.
+const ROWS_AT_ONCE: usize = 32;
+
 /// Writes a still picture of any kind of integer pixels.
 pub(super) fn encode_still(image: DynamicImage, effort: Effort, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
     let (width, height, pixels) = (image.width(), image.height(), image.color());
-    let (color, depth) = layout(pixels)?;
+    let row_bytes = width as usize * usize::from(pixels.bytes_per_pixel());
     let mut samples = image.into_bytes();
-    if depth == BitDepth::Sixteen {
+    if pixels.bytes_per_pixel() / pixels.channel_count() == 2 {
         for sample in samples.as_chunks_mut().0 {
             *sample = u16::from_ne_bytes(*sample).to_be_bytes();
         }
     }
+    let Some(search) = search(effort) else { return encode_small(&samples, width, height, pixels, metadata) };
+    let bytes = encode_rows(width, height, pixels, search, metadata, |write| {
+        samples.chunks(row_bytes * ROWS_AT_ONCE).try_for_each(write)?;
+        Ok(true)
+    })?;
+    Ok(bytes.expect("these are all rows"))
+}
+
+/// How an effort looks for repetitions, row by row. `None`: it wants the whole picture at once.
+pub(super) fn search(effort: Effort) -> Option<Search> {
+    match effort {
+        Effort::Fast => Some(Search::Quick),
+        Effort::Balanced => Some(Search::Thorough),
+        Effort::Small => None,
+    }
+}
+
+/// Writes a picture of which the rows come some at a time: `feed` gets what takes them, and says whether these are all. `None` if not. Samples
+/// of 16 bit have their high byte first.
+pub(super) fn encode_rows(
+    width: u32,
+    height: u32,
+    pixels: image::ColorType,
+    search: Search,
+    metadata: &Metadata,
+    feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), ConvertError>) -> Result<bool, ConvertError>,
+) -> Result<Option<Vec<u8>>, ConvertError> {
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, width, height);
+    let mut writer = begin(&mut bytes, width, height, pixels, metadata)?;
+    let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
+    let mut parts = Parts::new(width as usize * bytes_per_pixel, bytes_per_pixel, search);
+    let is_whole = feed(&mut |rows| {
+        let data = parts.write(rows);
+        if data.is_empty() { Ok(()) } else { writer.write_chunk(chunk::IDAT, &data).map_err(ConvertError::encoding) }
+    })?;
+    if !is_whole {
+        return Ok(None);
+    }
+    writer.write_chunk(chunk::IDAT, &parts.finish()).map_err(ConvertError::encoding)?;
+    writer.finish().map_err(ConvertError::encoding)?;
+    Ok(Some(bytes))
+}
+
+fn encode_small(samples: &[u8], width: u32, height: u32, pixels: image::ColorType, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
+    let mut bytes = Vec::new();
+    let mut writer = begin(&mut bytes, width, height, pixels, metadata)?;
+    let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
+    let filtered = filter::filtered(samples, &vec![0; width as usize * bytes_per_pixel], bytes_per_pixel);
+    for part in with_libdeflate(&filtered, SMALL_LEVEL)?.chunks(MAX_IDAT_BYTES) {
+        writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
+    }
+    writer.finish().map_err(ConvertError::encoding)?;
+    Ok(bytes)
+}
+
+/// Writes what comes before the pixels.
+fn begin<'a>(
+    bytes: &'a mut Vec<u8>,
+    width: u32,
+    height: u32,
+    pixels: image::ColorType,
+    metadata: &Metadata,
+) -> Result<png::Writer<&'a mut Vec<u8>>, ConvertError> {
+    let (color, depth) = layout(pixels)?;
+    let mut encoder = Encoder::new(bytes, width, height);
     encoder.set_color(color);
     encoder.set_depth(depth);
     let mut writer = encoder.write_header().map_err(ConvertError::encoding)?;
     for (name, data) in metadata.png_chunks() {
         writer.write_chunk(ChunkType(name), &data).map_err(ConvertError::encoding)?;
     }
-    let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
-    let rows = Rows::new(&samples, width as usize * bytes_per_pixel, bytes_per_pixel);
-    for part in deflated(&rows, effort)?.chunks(MAX_IDAT_BYTES) {
-        writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
-    }
-    writer.finish().map_err(ConvertError::encoding)?;
-    Ok(bytes)
+    Ok(writer)
 }
 
 fn layout(pixels: image::ColorType) -> Result<(ColorType, BitDepth), ConvertError> {
@@ -57,39 +119,6 @@ fn layout(pixels: image::ColorType) -> Result<(ColorType, BitDepth), ConvertErro
         image::ColorType::Rgba16 => (ColorType::Rgba, BitDepth::Sixteen),
         other => return Err(ConvertError::encoding(format_args!("PNG has no {other:?}"))),
     })
-}
-
-fn deflated(rows: &Rows<'_>, effort: Effort) -> Result<Vec<u8>, ConvertError> {
-    if effort == Effort::Fast || (effort == Effort::Balanced && repeat_little(rows)?) {
-        let mut filtered = Vec::new();
-        let mut deflater = Deflater::new(rows.filtered_bytes() / 2);
-        for band in 0..rows.bands() {
-            filtered.clear();
-            rows.filter_band(band, &mut filtered);
-            deflater.write(&filtered);
-        }
-        return Ok(deflater.finish());
-    }
-    let mut filtered = Vec::with_capacity(rows.filtered_bytes());
-    (0..rows.bands()).for_each(|band| rows.filter_band(band, &mut filtered));
-    with_libdeflate(&filtered, if effort == Effort::Small { SMALL_LEVEL } else { BALANCED_LEVEL })
-}
-
-/// Whether looking for repetitions would save next to nothing: told from a few bands.
-fn repeat_little(rows: &Rows<'_>) -> Result<bool, ConvertError> {
-    const SAMPLES: usize = 4;
-    const SAMPLE_BYTES: usize = 1 << 16;
-    const LITTLE_PER_CENT: usize = 3;
-    let (mut with, mut without) = (0, 0);
-    let mut filtered = Vec::new();
-    for band in (0..rows.bands()).step_by(rows.bands().div_ceil(SAMPLES).max(1)) {
-        filtered.clear();
-        rows.filter_band(band, &mut filtered);
-        let sample = &filtered[..filtered.len().min(SAMPLE_BYTES)];
-        with += with_libdeflate(sample, BALANCED_LEVEL)?.len();
-        without += entropy::estimate_bytes(sample);
-    }
-    Ok(without * 100 <= with * (100 + LITTLE_PER_CENT))
 }
 
 fn with_libdeflate(data: &[u8], level: i32) -> Result<Vec<u8>, ConvertError> {

@@ -1,0 +1,93 @@
+//! Rows on their way into a file: some at a time, filtered and deflated by whoever has time.
+
+use std::{collections::VecDeque, mem::take};
+
+use super::{
+    super::companion::{self, Shared},
+    deflate::{Deflater, Part, Search, Stream},
+    filter::{self, BAND_ROWS},
+};
+
+/// Bytes of rows that are deflated together, about: enough that what repeats earlier parts is not missed.
+const PART_BYTES: usize = 1 << 19;
+
+/// Parts that are not in the file yet. The companion is done with the first of so many, or nearly.
+const MAX_UNDER_WAY: usize = 4;
+
+/// Takes rows in order. The bytes do not depend on how many come at once.
+pub(super) struct Parts {
+    row_bytes: usize,
+    bytes_per_pixel: usize,
+    part_bytes: usize,
+    search: Search,
+    /// The last row of the part before; zeros at first.
+    above: Vec<u8>,
+    rows: Vec<u8>,
+    /// Each comes back with what made it.
+    under_way: VecDeque<Shared<(Part, Deflater)>>,
+    deflaters: Vec<Deflater>,
+    stream: Stream,
+}
+
+impl Parts {
+    /// `bytes_per_pixel` is that of whole pixels, from 1.
+    pub(super) fn new(row_bytes: usize, bytes_per_pixel: usize, search: Search) -> Self {
+        let part_rows = (PART_BYTES / row_bytes).next_multiple_of(BAND_ROWS).max(BAND_ROWS);
+        Self {
+            row_bytes,
+            bytes_per_pixel,
+            part_bytes: part_rows * row_bytes,
+            search,
+            above: vec![0; row_bytes],
+            rows: Vec::new(),
+            under_way: VecDeque::new(),
+            deflaters: Vec::new(),
+            stream: Stream::new(),
+        }
+    }
+
+    /// The next whole rows. Returns bytes of the file, when there are some.
+    pub(super) fn write(&mut self, mut rows: &[u8]) -> Vec<u8> {
+        while !rows.is_empty() {
+            let (now, later) = rows.split_at(rows.len().min(self.part_bytes - self.rows.len()));
+            self.rows.reserve_exact(self.part_bytes - self.rows.len());
+            self.rows.extend_from_slice(now);
+            rows = later;
+            if self.rows.len() == self.part_bytes {
+                self.begin_part();
+            }
+        }
+        self.stream.take()
+    }
+
+    /// The last bytes of the file.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if !self.rows.is_empty() {
+            self.begin_part();
+        }
+        while self.append_first() {}
+        self.stream.finish()
+    }
+
+    /// Has the rows that came made a part, by the companion if it has time.
+    fn begin_part(&mut self) {
+        let rows = take(&mut self.rows);
+        let last = rows[rows.len() - self.row_bytes..].to_vec();
+        let above = std::mem::replace(&mut self.above, last);
+        let bytes_per_pixel = self.bytes_per_pixel;
+        let mut deflater = self.deflaters.pop().unwrap_or_else(|| Deflater::new(self.search));
+        self.under_way.push_back(companion::share(move || {
+            let part = deflater.part(&filter::filtered(&rows, &above, bytes_per_pixel));
+            (part, deflater)
+        }));
+        while self.under_way.len() > MAX_UNDER_WAY && self.append_first() {}
+    }
+
+    fn append_first(&mut self) -> bool {
+        let Some(first) = self.under_way.pop_front() else { return false };
+        let (part, deflater) = first.wait();
+        self.deflaters.push(deflater);
+        self.stream.append(&part);
+        true
+    }
+}
