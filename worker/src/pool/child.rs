@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpriority_process, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpriority_pgrp, waitid},
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -87,8 +87,8 @@ impl Process {
     pub(super) fn step_aside(&self) {
         let reaped = self.shared.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         if !*reaped {
-            // It fails only for a process that has ended.
-            let _ = setpriority_process(Some(self.shared.pid), ASIDE_PRIORITY);
+            // All threads of the group; it fails only for one that has ended.
+            let _ = setpriority_pgrp(Some(self.shared.pid), ASIDE_PRIORITY);
         }
     }
 
