@@ -20,7 +20,9 @@ pub struct SweepConfig {
     pub resend_after: Duration,
     /// How often a rendition is begun before it counts as failed.
     pub max_attempts: u32,
-    /// Unpublished bytes are removed after this time without a write.
+    /// Unfinished uploads that can be resumed are removed after this time without anything new.
+    pub keep_uploads: Duration,
+    /// Unpublished bytes are removed after this time without a write; longer than `keep_uploads`, whose bytes these may be.
     pub keep_unpublished: Duration,
     /// Request ids, changes and heartbeats are kept this long.
     pub keep_history: Duration,
@@ -32,9 +34,19 @@ impl Default for SweepConfig {
             interval: Duration::from_secs(5),
             resend_after: Duration::from_secs(15),
             max_attempts: 3,
-            keep_unpublished: Duration::from_hours(24),
+            keep_uploads: Duration::from_hours(24),
+            keep_unpublished: Duration::from_hours(25),
             keep_history: Duration::from_hours(7 * 24),
         }
+    }
+}
+
+impl SweepConfig {
+    /// Keeps unfinished uploads for so long, and unpublished bytes for longer than that.
+    #[must_use]
+    pub fn keeping_uploads(self, keep_uploads: Duration) -> Self {
+        let keep_unpublished = self.keep_unpublished.max(keep_uploads + Duration::from_hours(1));
+        Self { keep_uploads, keep_unpublished, ..self }
     }
 }
 
@@ -49,6 +61,8 @@ pub struct SweepReport {
     pub removed_images: u64,
     /// Blobs of deleted images removed.
     pub removed_blobs: u64,
+    /// Unfinished uploads removed.
+    pub removed_uploads: u64,
     /// Unpublished files removed.
     pub removed_unpublished: u64,
 }
@@ -63,18 +77,20 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
         resend(stores, config, now).await,
         remove_deleted_users(stores, now).await,
         remove_doomed(stores).await,
+        remove_uploads(stores, config, now).await,
         remove_unpublished(stores, config, now).await,
         stores.catalog.prune(now.minus(config.keep_history), BATCH * MAX_BATCHES).await.map(|()| 0),
     ];
     for error in results.iter().filter_map(|result| result.as_ref().err()).skip(1) {
         warn!(error = error as &dyn Error, "another step of the sweep failed");
     }
-    let [expired_leases, resent, removed_images, removed_blobs, removed_unpublished, pruned] = results;
+    let [expired_leases, resent, removed_images, removed_blobs, removed_uploads, removed_unpublished, pruned] = results;
     let report = SweepReport {
         expired_leases: expired_leases?,
         resent: resent?,
         removed_images: removed_images?,
         removed_blobs: removed_blobs?,
+        removed_uploads: removed_uploads?,
         removed_unpublished: removed_unpublished?,
     };
     pruned.map(|_| report)
@@ -159,6 +175,27 @@ async fn resend(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result
         }
     }
     Ok(resent)
+}
+
+/// Removes uploads that nobody goes on with, the rows first: what is left when this ends in between is unpublished or an orphan.
+async fn remove_uploads(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
+    let stale = stores.catalog.stale_uploads(now.minus(config.keep_uploads), BATCH).await?;
+    if stale.is_empty() {
+        return Ok(0);
+    }
+    stores.check_same_store().await?;
+    let (mut removed, mut failed) = (0, None);
+    for upload in &stale {
+        if !stores.catalog.drop_upload(upload.owner, &upload.upload_id, upload.hold).await? {
+            // Somebody goes on with it after all.
+            continue;
+        }
+        match stores.blobs.discard(&upload.partial).await {
+            Ok(()) => removed += 1,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(removed), Err)
 }
 
 async fn remove_unpublished(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
