@@ -296,7 +296,7 @@ async fn an_unfinished_upload_counts_until_it_expires_also_after_a_restart() {
 
 #[tokio::test]
 async fn an_unfinished_upload_fills_the_quota_on_every_server_and_goes_with_its_user() {
-    let tintype = Tintype::cluster(0).await;
+    let mut tintype = Tintype::cluster(0).await;
     let (mut server, url) = tintype.another_server().await;
     tintype.add_user("ada").await;
     let (admin, here) = (tintype.client().await, tintype.client_of("ada").await);
@@ -318,14 +318,11 @@ async fn an_unfinished_upload_fills_the_quota_on_every_server_and_goes_with_its_
 
     sdk.users().update(id).quota_bytes(10 * quota_bytes).send().await.expect("changed");
     interrupted(&here, "more", &bytes).await;
-    let mut users = UserServiceClient::with_interceptor(admin.channel.clone(), admin.bearer());
+    tintype.kill_server().await;
+    let mut users = UserServiceClient::with_interceptor(there.channel.clone(), admin.bearer());
     users.delete_user(DeleteUserRequest { id }).await.expect("deleted");
-    let swept = |line: &str| line.contains("removed_uploads: 1").then_some(());
-    let mut first = tintype.server;
-    tokio::select! {
-        () = first.as_mut().expect("it runs").line(swept) => {}
-        () = server.line(swept) => {}
-    }
+    server.line(|line| line.contains("removed_uploads: 1").then_some(())).await;
+    assert_eq!(tintype.blob_files("staging").len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

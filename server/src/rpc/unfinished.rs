@@ -1,7 +1,7 @@
 //! What stays of an upload that does not come to its end, so that another stream can go on with it.
 
 use tintype_proto::v1::{GetUploadRequest, GetUploadResponse};
-use tintype_store::{Access, Commit, Hold, Image, OpenUpload, PartialBlob, Timestamp, UserId, blobs::BlobSink};
+use tintype_store::{Access, Hold, Image, OpenUpload, PartialBlob, Recorded, Timestamp, UserId, blobs::BlobSink};
 
 use crate::{
     auth::Caller,
@@ -61,15 +61,15 @@ impl Unfinished {
             updated_at: Timestamp::now(),
         };
         match self.core.stores.catalog.record_upload(&upload).await? {
-            Commit::Done => {
-                let earlier = self.recorded.replace(partial);
+            Recorded::Done { replaced } => {
+                self.recorded = Some(partial);
                 // A stream that goes on with an upload writes it anew, and has now caught up with the one before.
-                if let Some(earlier) = earlier.filter(|earlier| earlier.key != upload.partial.key) {
-                    discard(&self.core, &earlier).await;
+                if let Some(replaced) = replaced {
+                    discard(&self.core, &replaced).await;
                 }
                 Ok(self.persisted_bytes())
             }
-            Commit::LeaseLost => {
+            Recorded::TakenOver => {
                 let theirs = self.core.stores.catalog.open_upload(self.owner, &self.upload_id).await?;
                 // What both have is for the other one to read.
                 if theirs.is_none_or(|theirs| theirs.partial.key != partial.key) {

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 
 use crate::{
     BlobKey, Change, Claim, Commit, Created, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
-    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Picture, Rendition, RenditionId,
-    Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId,
-    Totals, User, UserChange, UserId, UserWrite, Worker,
+    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Picture, Recorded, Rendition,
+    RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
+    TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -121,8 +121,8 @@ pub trait Uploads {
 
     /// Records what is durable of an upload, in the place of what was recorded before, and counts it.
     ///
-    /// [`Commit::LeaseLost`] when somebody has a later hold, or when the owner is deleted. Idempotent.
-    async fn record_upload(&self, upload: &OpenUpload) -> Result<Commit, StoreError>;
+    /// [`Recorded::TakenOver`] when somebody has a later hold, or when the owner is deleted. A repeat writes the same again.
+    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError>;
 
     /// Makes an image of an upload like [`create_image`](Images::create_image), which drops the upload in the same transaction. Its
     /// `request_id` is the upload's id.

@@ -17,6 +17,18 @@ pub struct PartialBlob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hold(pub i64);
 
+/// What became of the record of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// Written and durable.
+    Done {
+        /// What was recorded before and has another key: nothing names it any more, so it is to be discarded.
+        replaced: Option<PartialBlob>,
+    },
+    /// Nothing was written: somebody has a later hold, or the owner is deleted.
+    TakenOver,
+}
+
 /// An upload that is not finished and of which something is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenUpload {
@@ -30,4 +42,11 @@ pub struct OpenUpload {
     pub partial: PartialBlob,
     /// When something of it was recorded last.
     pub updated_at: Timestamp,
+}
+
+impl Recorded {
+    /// `upload` is in the place of `before`.
+    pub(crate) fn done(upload: &OpenUpload, before: Option<OpenUpload>) -> Self {
+        Self::Done { replaced: before.map(|before| before.partial).filter(|before| before.key != upload.partial.key) }
+    }
 }

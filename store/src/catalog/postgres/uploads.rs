@@ -3,7 +3,7 @@ use sqlx::{PgConnection, query, query_as, query_scalar};
 
 use super::{Postgres, images};
 use crate::{
-    Commit, Created, Hold, NewImage, OpenUpload, StoreError, Timestamp, UserId,
+    Created, Hold, NewImage, OpenUpload, Recorded, StoreError, Timestamp, UserId,
     catalog::{
         Uploads,
         rows::{checksums_to_bytes, upload_columns},
@@ -25,13 +25,13 @@ impl Uploads for Postgres {
         Ok(upload.bind(owner.0).bind(upload_id).bind(now.0).fetch_optional(&self.pool).await?)
     }
 
-    async fn record_upload(&self, upload: &OpenUpload) -> Result<Commit, StoreError> {
+    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError> {
         let mut tx = self.pool.begin().await?;
         if !lock_owner(&mut tx, upload.owner).await? {
-            return Ok(Commit::LeaseLost);
+            return Ok(Recorded::TakenOver);
         }
-        let before = query_scalar("SELECT size_bytes FROM uploads WHERE owner_id = $1 AND upload_id = $2");
-        let before: Option<i64> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
+        let before = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
+        let before: Option<OpenUpload> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
         let recorded = query(
             "INSERT INTO uploads (owner_id, upload_id, hold, key, place, size_bytes, block_crc32c, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -50,11 +50,12 @@ impl Uploads for Postgres {
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {
-            return Ok(Commit::LeaseLost);
+            return Ok(Recorded::TakenOver);
         }
-        count(&mut tx, upload.owner, upload.partial.size_bytes as i64 - before.unwrap_or_default()).await?;
+        let counted_bytes = before.as_ref().map_or(0, |before| before.partial.size_bytes);
+        count(&mut tx, upload.owner, upload.partial.size_bytes as i64 - counted_bytes as i64).await?;
         tx.commit().await?;
-        Ok(Commit::Done)
+        Ok(Recorded::done(upload, before))
     }
 
     async fn finish_upload(&self, new: NewImage, hold: Hold, now: Timestamp) -> Result<Option<Created>, StoreError> {

@@ -3,7 +3,7 @@ use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
 use super::{Sqlite, images, users};
 use crate::{
-    Commit, Created, Hold, NewImage, OpenUpload, StoreError, Timestamp, UserId,
+    Created, Hold, NewImage, OpenUpload, Recorded, StoreError, Timestamp, UserId,
     catalog::{
         Uploads,
         rows::{checksums_to_bytes, upload_columns},
@@ -29,15 +29,15 @@ impl Uploads for Sqlite {
         Ok(upload.bind(owner.0).bind(upload_id).bind(now.0).fetch_optional(&self.writer).await?)
     }
 
-    async fn record_upload(&self, upload: &OpenUpload) -> Result<Commit, StoreError> {
+    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError> {
         let mut tx = self.write().await?;
         if users::user(&mut tx, upload.owner).await?.is_none() {
-            return Ok(Commit::LeaseLost);
+            return Ok(Recorded::TakenOver);
         }
-        let before = query_as("SELECT hold, size_bytes FROM uploads WHERE owner_id = $1 AND upload_id = $2");
-        let before: Option<(i64, i64)> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
-        if before.is_some_and(|(hold, _)| hold > upload.hold.0) {
-            return Ok(Commit::LeaseLost);
+        let before = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
+        let before: Option<OpenUpload> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
+        if before.as_ref().is_some_and(|before| before.hold > upload.hold) {
+            return Ok(Recorded::TakenOver);
         }
         query(
             "INSERT INTO uploads (owner_id, upload_id, hold, key, place, size_bytes, block_crc32c, updated_at)
@@ -55,10 +55,10 @@ impl Uploads for Sqlite {
         .bind(upload.updated_at.0)
         .execute(&mut *tx)
         .await?;
-        let more_bytes = upload.partial.size_bytes as i64 - before.map_or(0, |(_, size_bytes)| size_bytes);
-        count(&mut tx, upload.owner, more_bytes).await?;
+        let counted_bytes = before.as_ref().map_or(0, |before| before.partial.size_bytes);
+        count(&mut tx, upload.owner, upload.partial.size_bytes as i64 - counted_bytes as i64).await?;
         tx.commit().await?;
-        Ok(Commit::Done)
+        Ok(Recorded::done(upload, before))
     }
 
     async fn finish_upload(&self, new: NewImage, hold: Hold, now: Timestamp) -> Result<Option<Created>, StoreError> {
