@@ -212,8 +212,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        BlobKey, Claim, Created, Format, Image, ImageHeader, Kind, NewImage, NewUser, RenditionId, RenditionState, Role, StoreId, UserId,
-        UserWrite,
+        BlobKey, Claim, Created, Format, Hold, Image, ImageHeader, Kind, NewImage, NewUser, OpenUpload, RenditionId, RenditionState, Role,
+        StoreId, UserId, UserWrite,
         blobs::BlobSink,
         jobs::{Delivery, JobQueue},
         open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig},
@@ -269,6 +269,18 @@ mod tests {
             let image = self.image().await;
             assert!(self.stores.catalog.delete_image(image.id, self.start).await.expect("an image can be deleted"));
             image
+        }
+
+        /// An upload of which a few bytes are durable and that nobody goes on with.
+        async fn interrupted_upload(&self) -> OpenUpload {
+            let mut sink =
+                BlobSink::create(&*self.stores.blobs, BlobKey::original(self.user, Format::Png)).await.expect("a blob can be begun");
+            sink.write(Bytes::from_static(b"the beginning")).await.expect("bytes can be written");
+            let partial = sink.keep(0).await.expect("it can be kept").expect("something is durable");
+            let (owner, updated_at) = (self.user, self.start);
+            let upload = OpenUpload { owner, upload_id: "upload".into(), hold: Hold(1), partial, updated_at };
+            self.stores.catalog.record_upload(&upload).await.expect("it can be recorded");
+            upload
         }
 
         fn has(&self, key: &BlobKey) -> bool {
@@ -395,21 +407,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_removed_from_a_store_of_another_name() {
+    async fn nothing_is_removed_from_a_store_that_has_lost_its_name_or_has_another() {
         let world = World::new().await;
         let deleted = world.deleted_image().await;
+        let upload = world.interrupted_upload().await;
         let sink = BlobSink::create(&*world.stores.blobs, BlobKey::original(world.user, Format::Png)).await.expect("a blob can be begun");
         let name = world.folder.path().join("blobs/store-id");
         let own = std::fs::read(&name).expect("it has a name");
-        std::fs::write(&name, StoreId(random_hex()).0).expect("it can be written");
         let later = world.config.keep_unpublished * 2;
+        std::fs::remove_file(&name).expect("it has a name");
+        assert_eq!(world.sweep(later).await.map_err(|error| error.kind()), Err(Kind::Unavailable));
+        std::fs::write(&name, StoreId(random_hex()).0).expect("it can be written");
         assert_eq!(world.sweep(later).await.map_err(|error| error.kind()), Err(Kind::Misconfigured));
         assert!(world.has(&deleted.blob));
+        assert!(world.stores.blobs.read_partial(&upload.partial).await.is_ok(), "nothing of the upload is removed");
         std::fs::write(&name, own).expect("it can be written");
         let report = world.sweep(later).await.expect("it sweeps");
-        assert_eq!((report.removed_blobs, report.removed_unpublished), (1, 1), "nothing was forgotten");
+        assert_eq!((report.removed_blobs, report.removed_uploads, report.removed_unpublished), (1, 1, 1), "nothing was forgotten");
         assert!(!world.has(&deleted.blob));
         drop(sink);
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_kept_for_its_time_and_goes_with_its_bytes() {
+        let world = World::new().await;
+        let upload = world.interrupted_upload().await;
+        let keep = world.config.keep_uploads;
+        assert_eq!(world.sweep(keep / 2).await.expect("it sweeps").removed_uploads, 0);
+        assert!(world.stores.blobs.read_partial(&upload.partial).await.is_ok());
+        assert_eq!(world.sweep(keep + Duration::from_mins(1)).await.expect("it sweeps").removed_uploads, 1);
+        assert_eq!(world.stores.blobs.read_partial(&upload.partial).await.err().map(|error| error.kind()), Some(Kind::Corrupt));
     }
 
     #[tokio::test]
