@@ -98,13 +98,20 @@ impl Upload {
         self
     }
 
+    /// With a name under which another stream can go on with it.
+    #[must_use]
+    pub fn upload_id(mut self, upload_id: &str) -> Self {
+        upload_id.clone_into(&mut self.start.upload_id);
+        self
+    }
+
     /// The messages of this file, made one by one.
     pub fn messages(self) -> impl Iterator<Item = UploadImagesRequest> + Send {
         use upload_images_request::Message;
         let Self { start, bytes } = self;
         let chunks = (0..bytes.len()).step_by(CHUNK_BYTES).map(move |begin| {
             let data = bytes.slice(begin..bytes.len().min(begin + CHUNK_BYTES));
-            Message::Chunk(UploadChunk { data })
+            Message::Chunk(UploadChunk { data, ..UploadChunk::default() })
         });
         std::iter::once(Message::Start(start))
             .chain(chunks)

@@ -4,6 +4,7 @@
 //! Nothing here sleeps: what a program says on its output, and calls that answer when something is so, tell when to go on.
 #![warn(missing_docs)]
 
+mod breaker;
 mod bucket;
 mod client;
 mod deployment;
@@ -14,6 +15,7 @@ mod random;
 mod settings;
 mod watcher;
 
+pub use breaker::Breaker;
 pub use bucket::Bucket;
 pub use client::{Bearer, Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};

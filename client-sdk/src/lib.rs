@@ -72,6 +72,6 @@ pub use tintype_proto::v1::{ErrorReason, FailureReason};
 pub use token::{Secret, Token, TokenProvider};
 pub use tokens::{TokenPage, Tokens};
 pub use tonic::Code;
-pub use upload::{Upload, UploadProgress, Uploaded};
+pub use upload::{Upload, UploadProgress, UploadState, Uploaded};
 pub use users::{CreateUser, UpdateUser, UserPage, Users};
 pub use watch::{Event, Watch, Watching};

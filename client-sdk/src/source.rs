@@ -25,7 +25,7 @@ type Reader = Pin<Box<dyn AsyncRead + Send>>;
 /// Where the bytes of an upload come from.
 ///
 /// Made from a path, from bytes in memory, from an open file, from a [reader](Source::reader) or a [stream](Source::stream).
-/// A path and bytes can be read again, so their upload is repeated when the connection breaks. A reader and a stream cannot:
+/// A path and bytes can be read again, so their upload goes on when the connection breaks. A reader and a stream cannot:
 /// nothing is taken from them before the server has accepted the file's start, but once it has, a broken connection ends their upload.
 #[derive(Clone)]
 pub struct Source(Kind);
@@ -153,6 +153,26 @@ pub(crate) enum Parts {
 }
 
 impl Parts {
+    /// Passes over the first bytes, of which there must be so many.
+    pub(crate) async fn skip(&mut self, mut bytes: u64) -> io::Result<()> {
+        let shorter = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than what was sent of it before");
+        if let Parts::Bytes(rest) = self {
+            let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes <= rest.len()).ok_or_else(shorter)?;
+            *rest = rest.slice(bytes..);
+            return Ok(());
+        }
+        // Read rather than sought, since not everything that has a path can seek.
+        while bytes > 0 {
+            let Parts::Reader(reader) = self else { return Err(shorter()) };
+            let skipped = read_chunk(reader, bytes.min(CHUNK_BYTES as u64) as usize).await?;
+            if skipped.is_empty() {
+                return Err(shorter());
+            }
+            bytes -= skipped.len() as u64;
+        }
+        Ok(())
+    }
+
     /// The next part: full chunks, then a shorter one, then `None`.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
         if let Parts::Once(shared) = self {
@@ -161,19 +181,19 @@ impl Parts {
         }
         let part = match self {
             Parts::Bytes(rest) => rest.split_to(CHUNK_BYTES.min(rest.len())),
-            Parts::Reader(reader) => read_chunk(reader).await?,
+            Parts::Reader(reader) => read_chunk(reader, CHUNK_BYTES).await?,
             Parts::Once(_) => Bytes::new(),
         };
         Ok((!part.is_empty()).then_some(part))
     }
 }
 
-/// A full chunk if the reader is quick; what there is if it makes one wait, so that slow sources keep the stream alive.
-async fn read_chunk(reader: &mut Reader) -> io::Result<Bytes> {
-    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+/// A chunk of `size` bytes if the reader is quick; what there is if it makes one wait, so that slow sources keep the stream alive.
+async fn read_chunk(reader: &mut Reader, size: usize) -> io::Result<Bytes> {
+    let mut chunk = BytesMut::with_capacity(size);
     poll_fn(|context| {
-        while chunk.len() < CHUNK_BYTES {
-            let room = CHUNK_BYTES - chunk.len();
+        while chunk.len() < size {
+            let room = size - chunk.len();
             match poll_read_buf(reader.as_mut(), context, &mut (&mut chunk).limit(room)) {
                 Poll::Ready(Ok(0)) => break,
                 Poll::Ready(Ok(_)) => {}

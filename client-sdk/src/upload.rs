@@ -10,7 +10,7 @@ use futures_util::{
     Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
-use tintype_proto::v1::UploadStart;
+use tintype_proto::v1::{GetUploadRequest, UploadStart};
 
 use crate::{Client, Error, Image, Result, Source, retry::random_id, upload_stream::UploadStream, wire};
 
@@ -20,7 +20,8 @@ const DEFAULT_FILE_NAME: &str = "image";
 /// One file to upload; from [`Client::upload`].
 ///
 /// [`send`](Upload::send) uploads it alone, [`Client::upload_many`] many on one stream. Each file has a request id, a random one
-/// if none is given: an attempt that is repeated because its answer was lost returns the image of the first one.
+/// if none is given: an attempt that is repeated because its answer was lost returns the image of the first one, and one that is repeated because
+/// the connection or the server was lost goes on from what is durable, as long as the source can be read again.
 #[derive(Clone)]
 #[must_use = "nothing is sent before `send` or `upload_many`"]
 pub struct Upload {
@@ -31,17 +32,21 @@ pub struct Upload {
     size_bytes: Option<u64>,
     sha256: Option<[u8; 32]>,
     request_id: Option<String>,
+    /// Another process may have begun it.
+    pub(crate) named: bool,
     labels: BTreeMap<String, String>,
 }
 
-/// How far an upload is. A repeated attempt begins at 0 again.
+/// How far an upload is. A repeated attempt goes on from what is durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UploadProgress {
-    /// Bytes handed to the connection.
+    /// Bytes handed to the connection, or not sent because the server has them.
     pub sent_bytes: u64,
     /// Bytes that are on stable storage, as far as the server has told.
     pub persisted_bytes: u64,
+    /// Bytes that the server had of an earlier attempt, also of another process with the same request id: they are not sent again.
+    pub resumed_bytes: u64,
     /// Size of the file, if it is known.
     pub total_bytes: Option<u64>,
 }
@@ -61,7 +66,7 @@ pub struct Uploaded {
 impl Upload {
     pub(crate) fn new(client: Client, source: Source) -> Upload {
         let labels = BTreeMap::new();
-        Upload { source, progress: None, client, file_name: None, size_bytes: None, sha256: None, request_id: None, labels }
+        Upload { source, progress: None, client, file_name: None, size_bytes: None, sha256: None, request_id: None, named: false, labels }
     }
 
     /// The name to store it by. By default the base name of a path, and `image` for everything else.
@@ -88,10 +93,11 @@ impl Upload {
         self
     }
 
-    /// A name for this upload, up to 64 bytes of printable ASCII: repeating it within 24 hours, also from another process, returns the
-    /// image of the first upload that finished, whatever is sent then.
+    /// A name for this upload, up to 64 bytes of printable ASCII: repeating it within 24 hours, also from another process, goes on with an
+    /// upload that was interrupted, for which the bytes must be the same, and returns the image of one that finished, whatever is sent then.
     pub fn request_id(mut self, request_id: impl Into<String>) -> Upload {
         self.request_id = Some(request_id.into());
+        self.named = true;
         self
     }
 
@@ -128,11 +134,14 @@ impl Upload {
         if let Some(progress) = &self.progress {
             progress.update(|at| *at = UploadProgress { total_bytes: size_bytes, ..UploadProgress::default() });
         }
+        let name = self.request_id.clone().unwrap_or_default();
         UploadStart {
             file_name: self.stored_name(),
             size_bytes: wire::signed(size_bytes.unwrap_or(0)),
             sha256: self.sha256.map_or_else(Default::default, |digest| digest.to_vec().into()),
-            request_id: self.request_id.clone().unwrap_or_default(),
+            // What can be read only once is not gone on with: nothing is to be left of it.
+            request_id: if self.source.is_once() { name.clone() } else { String::new() },
+            upload_id: if self.source.is_once() { String::new() } else { name },
             labels: self.labels.clone(),
         }
     }
@@ -146,7 +155,25 @@ impl fmt::Debug for Upload {
     }
 }
 
+/// How far an upload is, whoever sends it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct UploadState {
+    /// Bytes that are on stable storage.
+    pub persisted_bytes: u64,
+    /// What became of it; `None` while it is not finished.
+    pub image: Option<Image>,
+}
+
 impl Client {
+    /// How far the upload of this request id is; `UPLOAD_NOT_FOUND` before anything of it is durable.
+    pub async fn upload_state(&self, request_id: impl Into<String>) -> Result<UploadState> {
+        let request = GetUploadRequest { upload_id: request_id.into() };
+        let answer = self.images_call(request, |mut service, request| async move { service.get_upload(request).await }).await?;
+        let image = answer.image.map(|image| wire::image(Some(image))).transpose()?;
+        Ok(UploadState { persisted_bytes: u64::try_from(answer.persisted_size_bytes).unwrap_or(0), image })
+    }
+
     /// Uploads many files, one after the other on one stream, and returns what became of each in the order given.
     ///
     /// A file that fails never harms the others. Files are opened a few at a time as the stream is read, so memory stays flat

@@ -34,6 +34,10 @@ struct InFlight {
     index: usize,
     /// Which file of the session it is, once it is one.
     file_index: Option<i32>,
+    /// As far as the server has told, in any session.
+    persisted_bytes: u64,
+    /// It was a file of a session before.
+    begun: bool,
     result: Option<Result<Image>>,
 }
 
@@ -53,6 +57,8 @@ struct Session {
 #[derive(Clone, Copy)]
 struct Answered {
     started: i32,
+    /// From where to send the file that was started last.
+    offset_bytes: u64,
     settled: i32,
 }
 
@@ -106,7 +112,7 @@ impl UploadStream {
 
     async fn take(&mut self, mut upload: Upload) {
         let result = upload.name_request().err().map(Err);
-        self.files.push_back(InFlight { upload, index: self.taken, file_index: None, result });
+        self.files.push_back(InFlight { upload, index: self.taken, file_index: None, persisted_bytes: 0, begun: false, result });
         self.taken += 1;
         self.send(self.files.len() - 1).await;
     }
@@ -135,10 +141,14 @@ impl UploadStream {
         }
         if let Some(session) = &mut self.session {
             let start = file.upload.start(size_bytes);
-            let sending = Sending { file_index: session.file_count, upload: file.upload.clone(), start: Some(start), parts };
+            // Who may have sent something of it before asks from where to go on; everybody else saves the time.
+            let asks = file.upload.source.is_once() || file.upload.named || file.begun;
+            let (file_index, upload) = (session.file_count, file.upload.clone());
+            let sending = Sending { file_index, upload, start: Some(start), parts, asks, offset_bytes: 0 };
             // A sending half that is gone will show as the end of the session, and the file goes into the next one.
             if session.files.as_ref().is_some_and(|files| files.try_send(sending).is_ok()) {
                 file.file_index = Some(session.file_count);
+                file.begun = true;
                 session.file_count += 1;
             }
         }
@@ -148,7 +158,10 @@ impl UploadStream {
         let Some(session) = &mut self.session else { return };
         let file_index = answer.file_index;
         match &answer.message {
-            Some(Answer::Started(_)) => session.answered.send_modify(|answered| answered.started = answered.started.max(file_index)),
+            Some(Answer::Started(started)) => session.answered.send_modify(|answered| {
+                answered.started = answered.started.max(file_index);
+                answered.offset_bytes = u64::try_from(started.offset_bytes).unwrap_or(0);
+            }),
             Some(Answer::Done(_) | Answer::Failed(_)) => {
                 session.answered.send_modify(|answered| answered.settled = answered.settled.max(file_index));
             }
@@ -160,16 +173,34 @@ impl UploadStream {
         let file = &mut self.files[position];
         match answer.message {
             Some(Answer::Progress(durable)) => {
+                let persisted_bytes = u64::try_from(durable.persisted_size_bytes).unwrap_or(0);
                 if let Some(progress) = &file.upload.progress {
-                    progress.update(|at| at.persisted_bytes = u64::try_from(durable.persisted_size_bytes).unwrap_or(0));
+                    progress.update(|at| at.persisted_bytes = persisted_bytes);
                 }
+                self.persisted(position, persisted_bytes);
             }
             Some(Answer::Done(done)) => {
                 file.result = Some(wire::image(done.image));
                 self.call.achieved();
             }
             Some(Answer::Failed(failed)) => self.refused(position, Error::from_rpc_status(&failed.status.unwrap_or_default())).await,
-            Some(Answer::Started(_)) | None => {}
+            Some(Answer::Started(started)) => {
+                let resumed_bytes = u64::try_from(started.offset_bytes).unwrap_or(0);
+                if let Some(progress) = file.upload.progress.as_ref().filter(|_| resumed_bytes > 0) {
+                    progress.update(|at| (at.resumed_bytes, at.persisted_bytes) = (resumed_bytes, resumed_bytes));
+                }
+                self.persisted(position, resumed_bytes);
+            }
+            None => {}
+        }
+    }
+
+    /// As long as more of a file becomes durable, whatever fails does so for the first time.
+    fn persisted(&mut self, position: usize, persisted_bytes: u64) {
+        let file = &mut self.files[position];
+        if persisted_bytes > file.persisted_bytes {
+            file.persisted_bytes = persisted_bytes;
+            self.call.achieved();
         }
     }
 
@@ -247,7 +278,7 @@ impl Session {
     async fn open(client: &Client, call: &mut Call) -> Result<Session> {
         let (files, to_send) = mpsc::channel(FILES_IN_FLIGHT);
         let (report, unreadable) = mpsc::channel(FILES_IN_FLIGHT);
-        let (answered, answers_seen) = watch::channel(Answered { started: -1, settled: -1 });
+        let (answered, answers_seen) = watch::channel(Answered { started: -1, offset_bytes: 0, settled: -1 });
         let sender = Sender { files: to_send, current: None, answered: answers_seen, unreadable: report };
         let messages = stream::unfold(sender, |mut sender| async move { sender.next().await.map(|message| (message, sender)) });
         let request = call.streaming_request(messages).await?;
@@ -282,6 +313,10 @@ struct Sending {
     /// Until it is sent.
     start: Option<UploadStart>,
     parts: Parts,
+    /// Nothing is sent before the server has said from where.
+    asks: bool,
+    /// Of the next part in the file.
+    offset_bytes: u64,
 }
 
 /// The sending half of a session: the connection asks it for the next message when there is room for it.
@@ -297,7 +332,7 @@ impl Sender {
         let message = match &mut self.current {
             None => Send::Start(self.begin().await?),
             Some(sending) => match sending.part(&mut self.answered).await {
-                Ok(Some(data)) => Send::Chunk(UploadChunk { data }),
+                Ok(Some(chunk)) => Send::Chunk(chunk),
                 Ok(None) => {
                     self.current = None;
                     Send::Finish(UploadFinish {})
@@ -323,21 +358,34 @@ impl Sender {
 
 impl Sending {
     /// The next bytes; none when all are sent, or when the server has made up its mind and would only skip them.
-    async fn part(&mut self, answered: &mut watch::Receiver<Answered>) -> io::Result<Option<bytes::Bytes>> {
+    async fn part(&mut self, answered: &mut watch::Receiver<Answered>) -> io::Result<Option<UploadChunk>> {
         let file_index = self.file_index;
         let gone = |_| io::Error::other("the upload was given up");
-        if self.upload.source.is_once() {
-            // Nothing is taken before the server is ready for it: until then the file can still go into another session.
-            answered.wait_for(|answered| answered.started >= file_index || answered.settled >= file_index).await.map_err(gone)?;
+        if self.asks {
+            // Nothing is taken before the server is ready for it: until then a file that can be read once can still go into another session.
+            let ready = answered.wait_for(|answered| answered.started >= file_index || answered.settled >= file_index).await;
+            let ready = ready.map(|answered| *answered).map_err(gone)?;
+            // One that is settled already was not started, and nothing is sent of it.
+            self.offset_bytes = if ready.started >= file_index { ready.offset_bytes } else { 0 };
+            self.parts.skip(self.offset_bytes).await?;
+            self.sent(self.offset_bytes);
+            self.asks = false;
         }
         let part = tokio::select! {
             biased;
             settled = answered.wait_for(|answered| answered.settled >= file_index) => settled.map(|_| None).map_err(gone)?,
             part = self.parts.next() => part?,
         };
-        if let (Some(part), Some(progress)) = (&part, &self.upload.progress) {
-            progress.update(|at| at.sent_bytes += part.len() as u64);
+        let Some(data) = part else { return Ok(None) };
+        let chunk = UploadChunk { offset_bytes: Some(wire::signed(self.offset_bytes)), crc32c: Some(crc32c::crc32c(&data)), data };
+        self.offset_bytes += chunk.data.len() as u64;
+        self.sent(chunk.data.len() as u64);
+        Ok(Some(chunk))
+    }
+
+    fn sent(&self, bytes: u64) {
+        if let Some(progress) = &self.upload.progress {
+            progress.update(|at| at.sent_bytes += bytes);
         }
-        Ok(part)
     }
 }

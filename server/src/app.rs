@@ -119,6 +119,7 @@ fn serve(core: &SharedCore, routes: axum::Router, listener: TcpListener, tls: Op
 /// Sweeps at once and then in intervals. A queue inside this process starts empty, so the first sweep tells it of everything pending.
 fn start_sweeper(core: &SharedCore, local_jobs: bool) {
     let config = SweepConfig { max_attempts: core.limits.conversion.max_attempts, ..SweepConfig::default() };
+    let config = config.keeping_uploads(core.limits.upload_expiry);
     let first = if local_jobs { SweepConfig { resend_after: Duration::ZERO, ..config.clone() } } else { config.clone() };
     let (stores, shutdown) = (core.stores.clone(), core.shutdown.clone());
     core.shutdown.spawn(async move {

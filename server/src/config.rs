@@ -119,6 +119,9 @@ struct ServerLimitArgs {
     #[arg(long, env = "TINTYPE_MAX_RENDITIONS_PER_IMAGE", default_value_t = 100, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     max_renditions_per_image: u32,
+    /// How long what is durable of an unfinished upload is kept after the last of it arrived, in seconds.
+    #[arg(long, env = "TINTYPE_UPLOAD_EXPIRY_SECS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    upload_expiry_secs: u64,
     /// How long a watch is silent at most, in seconds.
     #[arg(long, env = "TINTYPE_WATCH_HEARTBEAT_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     watch_heartbeat_secs: u64,
@@ -155,6 +158,7 @@ impl Config {
             requests_per_second: limits.requests_per_second,
             request_burst: limits.request_burst,
             max_renditions_per_image: limits.max_renditions_per_image,
+            upload_expiry: Duration::from_secs(limits.upload_expiry_secs),
             watch_heartbeat: Duration::from_secs(limits.watch_heartbeat_secs),
         }
     }

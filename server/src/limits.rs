@@ -21,6 +21,8 @@ pub(crate) struct Limits {
     pub(crate) request_burst: u32,
     /// Renditions of one image beyond which none can be asked for.
     pub(crate) max_renditions_per_image: u32,
+    /// How long what is durable of an unfinished upload is kept.
+    pub(crate) upload_expiry: Duration,
     /// How long a watch is silent at most.
     pub(crate) watch_heartbeat: Duration,
 }

@@ -76,6 +76,15 @@ impl Refusal {
         Self::new(ErrorReason::RenditionNotFound, message).about("tintype.v1.Rendition", format!("{image}/{format}"))
     }
 
+    pub(crate) fn upload_not_found(upload_id: &str) -> Self {
+        Self::new(ErrorReason::UploadNotFound, format!("upload {upload_id:?} was not found"))
+            .about("tintype.v1.Upload", upload_id.to_owned())
+    }
+
+    pub(crate) fn upload_taken_over(upload_id: &str) -> Self {
+        Self::new(ErrorReason::UploadTakenOver, format!("another stream goes on with upload {upload_id:?}"))
+    }
+
     pub(crate) fn user_not_found(id: UserId) -> Self {
         Self::new(ErrorReason::UserNotFound, format!("user {id} was not found")).about("tintype.v1.User", id.to_string())
     }
@@ -134,6 +143,19 @@ impl Refusal {
         Self::new(ErrorReason::Internal, "internal error").with(REQUEST_ID, request_id)
     }
 
+    pub(crate) fn reason(&self) -> ErrorReason {
+        self.0.reason
+    }
+
+    /// Whether what was sent can never become an image, so that nothing of it is kept for later.
+    pub(crate) fn is_final(&self) -> bool {
+        match self.0.reason {
+            ErrorReason::ChunkDigestMismatch => false,
+            ErrorReason::QuotaExceeded => true,
+            reason => matches!(code(reason), Code::InvalidArgument | Code::NotFound | Code::Unauthenticated),
+        }
+    }
+
     /// Adds metadata to the `ErrorInfo`.
     #[must_use]
     pub(crate) fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
@@ -175,16 +197,17 @@ fn code(reason: ErrorReason) -> Code {
         | R::UnsupportedFormat
         | R::LimitExceeded
         | R::DigestMismatch
+        | R::ChunkDigestMismatch
         | R::SizeMismatch
         | R::UploadOutOfOrder => Code::InvalidArgument,
         R::TokenMissing | R::TokenInvalid | R::SignInFailed => Code::Unauthenticated,
-        R::ImageNotFound | R::RenditionNotFound | R::UserNotFound | R::TokenNotFound => Code::NotFound,
+        R::ImageNotFound | R::RenditionNotFound | R::UserNotFound | R::TokenNotFound | R::UploadNotFound => Code::NotFound,
         R::NotPermitted => Code::PermissionDenied,
         R::UsernameTaken => Code::AlreadyExists,
         R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed | R::LastAdmin => Code::FailedPrecondition,
-        R::OffsetPastEnd | R::ResumeTokenTooOld => Code::OutOfRange,
+        R::OffsetPastEnd | R::ResumeTokenTooOld | R::UploadGap => Code::OutOfRange,
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
-        R::ChangedMeanwhile => Code::Aborted,
+        R::ChangedMeanwhile | R::UploadTakenOver => Code::Aborted,
         R::StreamIdle | R::WaitTooLong => Code::DeadlineExceeded,
         R::StoreUnavailable | R::Draining => Code::Unavailable,
         R::StoredBytesCorrupt => Code::DataLoss,

@@ -9,7 +9,7 @@ use tintype_store::{StoreError, UserId, catalog::Catalog};
 
 use crate::status::Refusal;
 
-/// Bytes of unfinished uploads at this server, by user. The catalog counts what is finished, and has the last word about the quota.
+/// Bytes of unfinished uploads at this server that the catalog does not count, by user. The catalog counts what is finished, and has the last word about the quota.
 #[derive(Debug, Clone)]
 pub(crate) struct Usage {
     catalog: Arc<dyn Catalog>,
@@ -66,8 +66,10 @@ impl Usage {
     async fn stored(&self, user: UserId) -> Result<Stored, StoreError> {
         let user = self.catalog.user(user).await?;
         // Whoever was deleted has no room for anything; the end of the token is told elsewhere.
-        Ok(user
-            .map_or(Stored { quota_bytes: 0, used_bytes: 0 }, |user| Stored { quota_bytes: user.quota_bytes, used_bytes: user.used_bytes }))
+        Ok(user.map_or(Stored { quota_bytes: 0, used_bytes: 0 }, |user| Stored {
+            quota_bytes: user.quota_bytes,
+            used_bytes: user.used_bytes + user.unfinished_bytes,
+        }))
     }
 
     /// The map is whole between any two of its changes.
@@ -90,17 +92,29 @@ impl Arriving {
         let arriving = self.usage.arriving_bytes(self.user);
         if self.stored.has_room(arriving) { Ok(()) } else { Err(refusal(self.user, self.stored, arriving)) }
     }
-}
 
-impl Drop for Arriving {
-    fn drop(&mut self) {
+    /// Counts so many of the bytes no more, because the catalog is going to: never do both.
+    pub(crate) fn hand_over(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.stored.used_bytes += bytes;
+        self.forget(bytes);
+    }
+
+    fn forget(&self, bytes: u64) {
         let mut arriving = self.usage.lock();
         if let Some(sum) = arriving.get_mut(&self.user) {
-            *sum -= self.bytes;
+            *sum -= bytes;
             if *sum == 0 {
                 arriving.remove(&self.user);
             }
         }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.forget(self.bytes);
     }
 }
 

@@ -134,16 +134,15 @@ pub(crate) fn file_name(field: &'static str, value: &str) -> Result<String, Refu
 }
 
 /// A client's name for an upload; `None` when it is left out.
-pub(crate) fn request_id(value: String) -> Result<Option<String>, Refusal> {
-    const FIELD: &str = "request_id";
+pub(crate) fn request_id(field: &'static str, value: String) -> Result<Option<String>, Refusal> {
     if value.is_empty() {
         return Ok(None);
     }
-    let value = text(FIELD, value, Limits::MAX_REQUEST_ID_BYTES)?;
+    let value = text(field, value, Limits::MAX_REQUEST_ID_BYTES)?;
     if value.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(Some(value))
     } else {
-        Err(Refusal::field(FIELD, "must be printable ASCII without spaces"))
+        Err(Refusal::field(field, "must be printable ASCII without spaces"))
     }
 }
 
@@ -255,7 +254,7 @@ pub(crate) fn proto_user(user: &User, arriving_bytes: u64) -> v1::User {
         create_time: Some(proto_time(user.created_at)),
         disabled: user.disabled,
         quota_bytes: user.quota_bytes as i64,
-        used_bytes: user.used_bytes.saturating_add(arriving_bytes) as i64,
+        used_bytes: user.used_bytes.saturating_add(user.unfinished_bytes).saturating_add(arriving_bytes) as i64,
     }
 }
 

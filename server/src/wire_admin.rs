@@ -63,7 +63,7 @@ pub(crate) fn proto_storage(totals: &Totals, arriving_bytes: u64) -> v1::Storage
         image_count: totals.image_count as i64,
         original_bytes: totals.original_bytes as i64,
         rendition_bytes: totals.rendition_bytes as i64,
-        arriving_bytes: arriving_bytes as i64,
+        arriving_bytes: (totals.unfinished_bytes + arriving_bytes) as i64,
     }
 }
 

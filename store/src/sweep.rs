@@ -20,7 +20,9 @@ pub struct SweepConfig {
     pub resend_after: Duration,
     /// How often a rendition is begun before it counts as failed.
     pub max_attempts: u32,
-    /// Unpublished bytes are removed after this time without a write.
+    /// Unfinished uploads that can be resumed are removed after this time without anything new.
+    pub keep_uploads: Duration,
+    /// Unpublished bytes are removed after this time without a write; longer than `keep_uploads`, whose bytes these may be.
     pub keep_unpublished: Duration,
     /// Request ids, changes and heartbeats are kept this long.
     pub keep_history: Duration,
@@ -32,9 +34,19 @@ impl Default for SweepConfig {
             interval: Duration::from_secs(5),
             resend_after: Duration::from_secs(15),
             max_attempts: 3,
-            keep_unpublished: Duration::from_hours(24),
+            keep_uploads: Duration::from_hours(24),
+            keep_unpublished: Duration::from_hours(25),
             keep_history: Duration::from_hours(7 * 24),
         }
+    }
+}
+
+impl SweepConfig {
+    /// Keeps unfinished uploads for so long, and unpublished bytes for longer than that.
+    #[must_use]
+    pub fn keeping_uploads(self, keep_uploads: Duration) -> Self {
+        let keep_unpublished = self.keep_unpublished.max(keep_uploads + Duration::from_hours(1));
+        Self { keep_uploads, keep_unpublished, ..self }
     }
 }
 
@@ -49,6 +61,8 @@ pub struct SweepReport {
     pub removed_images: u64,
     /// Blobs of deleted images removed.
     pub removed_blobs: u64,
+    /// Unfinished uploads removed.
+    pub removed_uploads: u64,
     /// Unpublished files removed.
     pub removed_unpublished: u64,
 }
@@ -63,18 +77,20 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
         resend(stores, config, now).await,
         remove_deleted_users(stores, now).await,
         remove_doomed(stores).await,
+        remove_uploads(stores, config, now).await,
         remove_unpublished(stores, config, now).await,
         stores.catalog.prune(now.minus(config.keep_history), BATCH * MAX_BATCHES).await.map(|()| 0),
     ];
     for error in results.iter().filter_map(|result| result.as_ref().err()).skip(1) {
         warn!(error = error as &dyn Error, "another step of the sweep failed");
     }
-    let [expired_leases, resent, removed_images, removed_blobs, removed_unpublished, pruned] = results;
+    let [expired_leases, resent, removed_images, removed_blobs, removed_uploads, removed_unpublished, pruned] = results;
     let report = SweepReport {
         expired_leases: expired_leases?,
         resent: resent?,
         removed_images: removed_images?,
         removed_blobs: removed_blobs?,
+        removed_uploads: removed_uploads?,
         removed_unpublished: removed_unpublished?,
     };
     pruned.map(|_| report)
@@ -161,6 +177,27 @@ async fn resend(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result
     Ok(resent)
 }
 
+/// Removes uploads that nobody goes on with, the rows first: what is left when this ends in between is unpublished or an orphan.
+async fn remove_uploads(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
+    let stale = stores.catalog.stale_uploads(now.minus(config.keep_uploads), BATCH).await?;
+    if stale.is_empty() {
+        return Ok(0);
+    }
+    stores.check_same_store().await?;
+    let (mut removed, mut failed) = (0, None);
+    for upload in &stale {
+        if !stores.catalog.drop_upload(upload.owner, &upload.upload_id, upload.hold).await? {
+            // Somebody goes on with it after all.
+            continue;
+        }
+        match stores.blobs.discard(&upload.partial).await {
+            Ok(()) => removed += 1,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(removed), Err)
+}
+
 async fn remove_unpublished(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
     stores.check_same_store().await?;
     stores.blobs.sweep_unpublished(now.minus(config.keep_unpublished)).await
@@ -175,8 +212,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        BlobKey, Claim, Created, Format, Image, ImageHeader, Kind, NewImage, NewUser, RenditionId, RenditionState, Role, StoreId, UserId,
-        UserWrite,
+        BlobKey, Claim, Created, Format, Hold, Image, ImageHeader, Kind, NewImage, NewUser, OpenUpload, RenditionId, RenditionState, Role,
+        StoreId, UserId, UserWrite,
         blobs::BlobSink,
         jobs::{Delivery, JobQueue},
         open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig},
@@ -232,6 +269,18 @@ mod tests {
             let image = self.image().await;
             assert!(self.stores.catalog.delete_image(image.id, self.start).await.expect("an image can be deleted"));
             image
+        }
+
+        /// An upload of which a few bytes are durable and that nobody goes on with.
+        async fn interrupted_upload(&self) -> OpenUpload {
+            let mut sink =
+                BlobSink::create(&*self.stores.blobs, BlobKey::original(self.user, Format::Png)).await.expect("a blob can be begun");
+            sink.write(Bytes::from_static(b"the beginning")).await.expect("bytes can be written");
+            let partial = sink.keep(0).await.expect("it can be kept").expect("something is durable");
+            let (owner, updated_at) = (self.user, self.start);
+            let upload = OpenUpload { owner, upload_id: "upload".into(), hold: Hold(1), partial, updated_at };
+            self.stores.catalog.record_upload(&upload).await.expect("it can be recorded");
+            upload
         }
 
         fn has(&self, key: &BlobKey) -> bool {
@@ -358,21 +407,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_removed_from_a_store_of_another_name() {
+    async fn nothing_is_removed_from_a_store_that_has_lost_its_name_or_has_another() {
         let world = World::new().await;
         let deleted = world.deleted_image().await;
+        let upload = world.interrupted_upload().await;
         let sink = BlobSink::create(&*world.stores.blobs, BlobKey::original(world.user, Format::Png)).await.expect("a blob can be begun");
         let name = world.folder.path().join("blobs/store-id");
         let own = std::fs::read(&name).expect("it has a name");
-        std::fs::write(&name, StoreId(random_hex()).0).expect("it can be written");
         let later = world.config.keep_unpublished * 2;
+        std::fs::remove_file(&name).expect("it has a name");
+        assert_eq!(world.sweep(later).await.map_err(|error| error.kind()), Err(Kind::Unavailable));
+        std::fs::write(&name, StoreId(random_hex()).0).expect("it can be written");
         assert_eq!(world.sweep(later).await.map_err(|error| error.kind()), Err(Kind::Misconfigured));
         assert!(world.has(&deleted.blob));
+        assert!(world.stores.blobs.read_partial(&upload.partial).await.is_ok(), "nothing of the upload is removed");
         std::fs::write(&name, own).expect("it can be written");
         let report = world.sweep(later).await.expect("it sweeps");
-        assert_eq!((report.removed_blobs, report.removed_unpublished), (1, 1), "nothing was forgotten");
+        assert_eq!((report.removed_blobs, report.removed_uploads, report.removed_unpublished), (1, 1, 1), "nothing was forgotten");
         assert!(!world.has(&deleted.blob));
         drop(sink);
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_kept_for_its_time_and_goes_with_its_bytes() {
+        let world = World::new().await;
+        let upload = world.interrupted_upload().await;
+        let keep = world.config.keep_uploads;
+        assert_eq!(world.sweep(keep / 2).await.expect("it sweeps").removed_uploads, 0);
+        assert!(world.stores.blobs.read_partial(&upload.partial).await.is_ok());
+        assert_eq!(world.sweep(keep + Duration::from_mins(1)).await.expect("it sweeps").removed_uploads, 1);
+        assert_eq!(world.stores.blobs.read_partial(&upload.partial).await.err().map(|error| error.kind()), Some(Kind::Corrupt));
     }
 
     #[tokio::test]

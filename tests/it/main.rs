@@ -21,6 +21,7 @@ mod quota;
 mod refusals;
 mod requested;
 mod restarts;
+mod resumed;
 mod s3;
 mod shares;
 mod sign_in;

@@ -106,7 +106,7 @@ async fn what_is_arriving_counts_while_it_arrives() {
     let client = user(&tintype, "ada", 700_000).await;
     let (sender, receiver) = mpsc::channel(4);
     let start = Message::Start(UploadStart { file_name: "slow.bmp".to_owned(), ..UploadStart::default() });
-    let chunk = Message::Chunk(UploadChunk { data: pictures::bmp(400, 400, 1)[..400_000].to_vec().into() });
+    let chunk = Message::Chunk(UploadChunk { data: pictures::bmp(400, 400, 1)[..400_000].to_vec().into(), ..UploadChunk::default() });
     for message in [start, chunk] {
         sender.send(UploadImagesRequest { message: Some(message) }).await.expect("there is room");
     }

@@ -97,7 +97,7 @@ async fn messages_in_an_order_without_meaning_end_the_stream() {
     let tintype = Tintype::embedded().await;
     let client = tintype.client().await;
     let start = || Message::Start(UploadStart { file_name: "a.png".to_owned(), ..UploadStart::default() });
-    let chunk = || Message::Chunk(UploadChunk { data: pictures::png(8, 8, 1).into() });
+    let chunk = || Message::Chunk(UploadChunk { data: pictures::png(8, 8, 1).into(), ..UploadChunk::default() });
     let finish = || Message::Finish(UploadFinish {});
     let cases = [
         ("a chunk before a start", vec![chunk()]),
@@ -118,7 +118,8 @@ async fn a_chunk_beyond_the_limit_is_refused_with_the_limit() {
     let client = tintype.client().await;
     for chunk_bytes in [(1 << 20) + 1, 2 << 20] {
         let start = Message::Start(UploadStart { file_name: "a.bmp".to_owned(), ..UploadStart::default() });
-        let chunk = Message::Chunk(UploadChunk { data: pictures::bmp(2_000, 1_000, 1)[..chunk_bytes].to_vec().into() });
+        let chunk =
+            Message::Chunk(UploadChunk { data: pictures::bmp(2_000, 1_000, 1)[..chunk_bytes].to_vec().into(), ..UploadChunk::default() });
         let messages = [start, chunk, Message::Finish(UploadFinish {})].map(|message| UploadImagesRequest { message: Some(message) });
         let mut replies = client.images().upload_images(tokio_stream::iter(messages)).await.expect("a stream").into_inner();
         // Just beyond it the file is refused; far beyond it the message is not even read, which ends the stream.

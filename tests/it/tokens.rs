@@ -143,7 +143,7 @@ async fn tokens_are_seen_and_revoked_by_their_user_and_administrators_alone() {
 async fn open_upload(client: &Client) -> (mpsc::Sender<UploadImagesRequest>, Streaming<UploadImagesResponse>) {
     let (sender, receiver) = mpsc::channel(4);
     let start = Message::Start(UploadStart { file_name: "half.bmp".to_owned(), ..UploadStart::default() });
-    let chunk = Message::Chunk(UploadChunk { data: pictures::bmp(200, 200, 1)[..60_000].to_vec().into() });
+    let chunk = Message::Chunk(UploadChunk { data: pictures::bmp(200, 200, 1)[..60_000].to_vec().into(), ..UploadChunk::default() });
     for message in [start, chunk] {
         sender.send(UploadImagesRequest { message: Some(message) }).await.expect("there is room");
     }

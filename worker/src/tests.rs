@@ -15,8 +15,8 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use tempfile::TempDir;
 use tintype_process::Shutdown;
 use tintype_store::{
-    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, ListedBlob, NewImage, NewUser, Rendition, RenditionState, Role,
-    StoreError, StoreId, StoredBlob, Timestamp,
+    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, ListedBlob, NewImage, NewUser, PartialBlob, Rendition,
+    RenditionState, Role, StoreError, StoreId, StoredBlob, Timestamp,
     blobs::{BlobSink, BlobWriter, Blobs, read_checked},
     header::read_header,
     open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig, Stores},
@@ -344,6 +344,14 @@ impl Blobs for Away {
     }
 
     async fn read(&self, _: &BlobKey, _: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        Err(Self::error())
+    }
+
+    async fn read_partial(&self, _: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        Err(Self::error())
+    }
+
+    async fn discard(&self, _: &PartialBlob) -> Result<(), StoreError> {
         Err(Self::error())
     }
 

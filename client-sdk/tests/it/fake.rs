@@ -132,7 +132,9 @@ impl Fake {
             if let Some(place) = state.refuse_files.iter().position(|(name, _)| *name == start.file_name) {
                 return Err(state.refuse_files.remove(place).1);
             }
-            if let Some(id) = state.by_request_id.get(&start.request_id) {
+            // A source that can be read again has an upload id, which serves as a request id.
+            let request_id = format!("{}{}", start.request_id, start.upload_id);
+            if let Some(id) = state.by_request_id.get(&request_id) {
                 return Ok((find(state, *id)?.0.clone(), true));
             }
             if start.size_bytes != 0 && start.size_bytes != bytes.len() as i64 {
@@ -141,7 +143,7 @@ impl Fake {
             let id = state.images.len() as i64 + 1;
             let image = stored(id, &start.file_name, &bytes);
             state.images.push((image.clone(), bytes.into()));
-            state.by_request_id.insert(start.request_id.clone(), id);
+            state.by_request_id.insert(request_id, id);
             Ok((image, false))
         })
     }
@@ -171,7 +173,7 @@ impl Fake {
                 Sent::Start(start) => {
                     file_index += 1;
                     file = Some((start, Vec::new()));
-                    let started = Answer::Started(v1::UploadStarted { offset_bytes: 0 });
+                    let started = Answer::Started(v1::UploadStarted::default());
                     answers.send(Ok(v1::UploadImagesResponse { file_index, message: Some(started) })).await.ok()?;
                 }
                 Sent::Chunk(chunk) => {
@@ -352,6 +354,10 @@ impl v1::image_service_server::ImageService for Fake {
     async fn get_image(&self, request: Request<v1::GetImageRequest>) -> Result<Response<v1::GetImageResponse>, Status> {
         self.single(&request, |_| Ok(()))?;
         Ok(Response::new(v1::GetImageResponse { image: Some(self.image(request.into_inner().id)?) }))
+    }
+
+    async fn get_upload(&self, _: Request<v1::GetUploadRequest>) -> Result<Response<v1::GetUploadResponse>, Status> {
+        Err(Status::unimplemented("nothing of an upload stays"))
     }
 
     async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Result<Response<v1::ListImagesResponse>, Status> {

@@ -15,7 +15,7 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 26] = [
+const METHODS: [(&str, Need); 27] = [
     ("AdminService/GetStats", Need::Scope(Scope::Admin)),
     ("AdminService/ListFailures", Need::Scope(Scope::Admin)),
     ("AdminService/RetryFailures", Need::Scope(Scope::Admin)),
@@ -25,6 +25,7 @@ const METHODS: [(&str, Need); 26] = [
     ("AuthService/GetCurrentUser", Need::Token),
     ("AuthService/ChangePassword", Need::Scope(Scope::Write)),
     ("ImageService/UploadImages", Need::Scope(Scope::Write)),
+    ("ImageService/GetUpload", Need::Scope(Scope::Read)),
     ("ImageService/DownloadImage", Need::Scope(Scope::Read)),
     ("ImageService/GetImage", Need::Scope(Scope::Read)),
     ("ImageService/ListImages", Need::Scope(Scope::Read)),

@@ -1,16 +1,16 @@
 use tintype_proto::v1::{
     self, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, ErrorReason,
-    GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest,
-    ListSharesResponse, RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest,
-    UnshareImageResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
-    image_service_server::ImageService,
+    GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, GetUploadRequest, GetUploadResponse, ListImagesRequest,
+    ListImagesResponse, ListSharesRequest, ListSharesResponse, RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest,
+    ShareImageResponse, UnshareImageRequest, UnshareImageResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest,
+    UploadImagesResponse, WatchImagesRequest, image_service_server::ImageService,
 };
 use tintype_store::{Access, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{download, edits, page, shares, upload, watch};
+use super::{download, edits, page, shares, unfinished, upload, watch};
 use crate::{
     auth::Caller,
     core::SharedCore,
@@ -118,6 +118,7 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         max_renditions_per_image: limits.max_renditions_per_image as i32,
         max_labels_bytes: MAX_LABELS_BYTES as i32,
         max_shares_per_image: Limits::MAX_SHARES_PER_IMAGE as i32,
+        upload_expiry: seconds(limits.upload_expiry),
     }
 }
 
@@ -132,6 +133,11 @@ impl ImageService for ImageRpcs {
         let (sender, receiver) = mpsc::channel(REPLIES);
         self.0.shutdown.spawn(upload::run(self.0.clone(), caller, request.into_inner(), sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn get_upload(&self, request: Request<GetUploadRequest>) -> Result<Response<GetUploadResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(unfinished::get(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn download_image(&self, request: Request<DownloadImageRequest>) -> Result<Response<Self::DownloadImageStream>, Status> {

@@ -4,12 +4,15 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
-use tintype_proto::v1::{ErrorReason, UploadStart};
+use futures_util::TryStreamExt;
+use tintype_proto::v1::{ErrorReason, UploadChunk, UploadStart};
 use tintype_store::{
-    BlobKey, Created, Format, Image, ImageHeader, Labels, NewImage, StoredBlob, Timestamp, UserId, blobs::BlobSink, header::HeaderScanner,
+    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, StoredBlob, Timestamp, UserId,
+    blobs::{BlobSink, read_partial_checked},
+    header::HeaderScanner,
 };
 
-use super::upload::check_chunk;
+use super::{unfinished::Unfinished, upload::check_chunk};
 use crate::{
     core::SharedCore,
     status::{Chain, Refusal},
@@ -35,7 +38,7 @@ pub(crate) struct Finished {
     pub(crate) repeated: bool,
 }
 
-/// A file on its way in. Dropping it removes what was received.
+/// A file on its way in. Dropping it removes what was received, but for what is recorded of an upload that can go on later.
 pub(crate) struct Incoming {
     core: SharedCore,
     owner: UserId,
@@ -45,30 +48,38 @@ pub(crate) struct Incoming {
     announced_sha256: Option<[u8; 32]>,
     request_id: Option<String>,
     arriving: Arriving,
-    scanner: HeaderScanner,
-    received_bytes: u64,
+    received: Received,
     persisted_bytes: u64,
-    /// The first bytes, until the format is known and with it the blob's key.
-    head: BytesMut,
-    sink: Option<BlobSink>,
+    /// `None` when the client gave the upload no name.
+    unfinished: Option<Unfinished>,
 }
 
 impl Incoming {
-    /// Checks everything that the `start` tells.
+    /// Checks everything that the `start` tells, and takes up what is durable of the upload already.
     pub(crate) async fn begin(core: &SharedCore, owner: UserId, start: UploadStart) -> Result<Begun, Refusal> {
         let file_name = wire::file_name("file_name", &start.file_name)?;
         let labels = wire_edits::labels("labels", start.labels)?;
         let size_bytes = wire::size("size_bytes", start.size_bytes)?;
         core.limits.conversion.image.check_size(size_bytes)?;
         let sha256 = wire::sha256("sha256", &start.sha256)?;
-        let request_id = wire::request_id(start.request_id)?;
+        let request_id = wire::request_id("request_id", start.request_id)?;
+        let upload_id = wire::request_id("upload_id", start.upload_id)?;
+        if request_id.is_some() && upload_id.is_some() {
+            return Err(Refusal::field("request_id", "must be empty beside an upload_id, which serves as one"));
+        }
+        let request_id = request_id.or_else(|| upload_id.clone());
         if let Some(request_id) = &request_id
             && let Some(earlier) = core.stores.catalog.image_by_request(owner, request_id).await?
         {
             return repeated(earlier, request_id).map(|image| Begun::Repeated(Box::new(image)));
         }
-        let arriving = core.usage.begin(owner, size_bytes).await?;
-        Ok(Begun::Receiving(Box::new(Self {
+        let unfinished = match upload_id {
+            Some(upload_id) => Some(Unfinished::take(core, owner, upload_id).await?),
+            None => None,
+        };
+        let counted_bytes = unfinished.as_ref().map_or(0, Unfinished::persisted_bytes);
+        let arriving = core.usage.begin(owner, size_bytes.saturating_sub(counted_bytes)).await?;
+        let mut incoming = Box::new(Self {
             core: core.clone(),
             owner,
             file_name,
@@ -77,48 +88,155 @@ impl Incoming {
             announced_sha256: sha256,
             request_id,
             arriving,
-            scanner: HeaderScanner::new(),
-            received_bytes: 0,
+            received: Received::default(),
             persisted_bytes: 0,
-            head: BytesMut::new(),
-            sink: None,
-        })))
+            unfinished,
+        });
+        incoming.take_up().await?;
+        Ok(Begun::Receiving(incoming))
     }
 
-    /// The next bytes. Returns how many are durable when that is worth telling.
+    /// How many bytes came, those of earlier streams included.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received.size_bytes
+    }
+
+    /// The name by which another stream can go on; empty when there is none.
+    pub(crate) fn upload_id(&self) -> &str {
+        self.unfinished.as_ref().map_or("", Unfinished::upload_id)
+    }
+
+    /// The next chunk: what of it arrived before is passed over. Returns like [`write`](Self::write).
+    pub(crate) async fn chunk(&mut self, chunk: UploadChunk) -> Result<Option<u64>, Refusal> {
+        check_chunk(chunk.data.len())?;
+        let seen = chunk.crc32c.map(|_| crc32c::crc32c(&chunk.data));
+        if let (Some(announced), Some(seen)) = (chunk.crc32c, seen)
+            && announced != seen
+        {
+            let refusal = Refusal::new(ErrorReason::ChunkDigestMismatch, "crc32c of the chunk does not match its bytes");
+            return Err(refusal.with("announced", format_args!("{announced:08x}")).with("seen", format_args!("{seen:08x}")));
+        }
+        let next = self.received.size_bytes;
+        let offset = match chunk.offset_bytes {
+            Some(offset) => wire::size("offset_bytes", offset)?,
+            None => next,
+        };
+        if offset > next {
+            let message = format!("the chunk begins at byte {offset}, but the next one is {next}");
+            return Err(Refusal::new(ErrorReason::UploadGap, message).with("offset_bytes", next).with("seen", offset));
+        }
+        let known = usize::try_from(next - offset).unwrap_or(usize::MAX).min(chunk.data.len());
+        if known > 0 && known == chunk.data.len() {
+            return Ok(None);
+        }
+        self.write(chunk.data.slice(known..)).await
+    }
+
+    /// The next bytes. Returns how many are durable when that is worth telling. After a refusal that is final nothing of the upload is left.
     pub(crate) async fn write(&mut self, data: Bytes) -> Result<Option<u64>, Refusal> {
+        let written = self.write_checked(data).await;
+        self.unless_refused(written).await
+    }
+
+    /// Makes the image durable and visible. After a refusal that is final nothing of the upload is left.
+    pub(crate) async fn finish(mut self) -> Result<Finished, Refusal> {
+        let finished = self.publish().await;
+        let finished = self.unless_refused(finished).await?;
+        if let Some(mut unfinished) = self.unfinished.take() {
+            if finished.repeated { unfinished.give_up().await } else { unfinished.finished(&finished.image).await }
+        }
+        Ok(finished)
+    }
+
+    /// Makes what was received as durable as it can be, so that another stream goes on from there. Without an upload id it is removed.
+    pub(crate) async fn suspend(mut self) {
+        // Cut off in the middle of a write nobody knows what was written.
+        if let (Some(unfinished), Some(sink), false) = (&mut self.unfinished, &mut self.received.sink, self.received.in_write) {
+            match unfinished.record(sink, &mut self.arriving).await {
+                Ok(persisted) => tracing::debug!(upload.id = unfinished.upload_id(), persisted, "an upload was interrupted"),
+                Err(refusal) => tracing::debug!(upload.id = unfinished.upload_id(), ?refusal, "an interrupted upload stays as it was"),
+            }
+        }
+    }
+
+    /// Reads what is durable as if it came in now: digest, checksums and header go on from there. Bytes that are gone or damaged are given up, and
+    /// the upload begins anew.
+    async fn take_up(&mut self) -> Result<(), Refusal> {
+        let Some(partial) = self.unfinished.as_ref().and_then(Unfinished::recorded).cloned() else { return Ok(()) };
+        let read = async {
+            let mut blocks = read_partial_checked(&*self.core.stores.blobs, &partial).await?;
+            let mut received = Received::default();
+            while let Some(block) = blocks.try_next().await? {
+                received.push(&self.core, self.owner, block).await?;
+            }
+            Ok(received)
+        };
+        let read: Result<Received, Refusal> = read.await;
+        match read {
+            Ok(received) => {
+                self.persisted_bytes = received.size_bytes;
+                self.received = received;
+                Ok(())
+            }
+            Err(refusal) if refusal.reason() == ErrorReason::StoredBytesCorrupt || refusal.is_final() => {
+                tracing::warn!(blob.key = %partial.key, "what was received of an upload is damaged or gone; it begins anew");
+                if let Some(unfinished) = &mut self.unfinished {
+                    unfinished.give_up().await;
+                }
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    async fn unless_refused<T>(&mut self, result: Result<T, Refusal>) -> Result<T, Refusal> {
+        // What the store says when the bytes were put together for another stream to read.
+        let result = result.map_err(|refusal| match &self.unfinished {
+            Some(unfinished) if refusal.reason() == ErrorReason::ChangedMeanwhile => Refusal::upload_taken_over(unfinished.upload_id()),
+            _ => refusal,
+        });
+        if let Err(refusal) = &result
+            && (refusal.is_final() || refusal.reason() == ErrorReason::UploadTakenOver)
+            && let Some(mut unfinished) = self.unfinished.take()
+        {
+            // Nothing happens to an upload that another stream has.
+            unfinished.give_up().await;
+        }
+        result
+    }
+
+    async fn write_checked(&mut self, data: Bytes) -> Result<Option<u64>, Refusal> {
         check_chunk(data.len())?;
-        self.received_bytes += data.len() as u64;
-        self.core.limits.conversion.image.check_size(self.received_bytes)?;
-        if let Some(announced) = self.announced_size_bytes.filter(|announced| self.received_bytes > *announced) {
-            return Err(size_mismatch(announced, self.received_bytes));
+        let size_bytes = self.received.size_bytes + data.len() as u64;
+        self.core.limits.conversion.image.check_size(size_bytes)?;
+        if let Some(announced) = self.announced_size_bytes.filter(|announced| size_bytes > *announced) {
+            return Err(size_mismatch(announced, size_bytes));
         }
         self.arriving.add(data.len() as u64).await?;
-        self.scanner.push(&data)?;
-        if let Some(header) = self.scanner.so_far() {
-            self.core.limits.conversion.image.check(&header)?;
-        }
-        self.store(data).await?;
+        self.received.push(&self.core, self.owner, data).await?;
 
-        let Some(sink) = self.sink.as_mut().filter(|_| self.received_bytes - self.persisted_bytes >= PROGRESS_BYTES) else {
+        let Some(sink) = self.received.sink.as_mut().filter(|_| size_bytes - self.persisted_bytes >= PROGRESS_BYTES) else {
             return Ok(None);
         };
-        let persisted = sink.persist().await?;
+        let persisted = match &mut self.unfinished {
+            Some(unfinished) => unfinished.record(sink, &mut self.arriving).await?,
+            None => sink.persist().await?,
+        };
         // A store that makes durable in larger steps is asked again with the next bytes.
         Ok((persisted > mem::replace(&mut self.persisted_bytes, persisted)).then_some(persisted))
     }
 
-    /// Makes the image durable and visible.
-    pub(crate) async fn finish(self) -> Result<Finished, Refusal> {
-        if let Some(announced) = self.announced_size_bytes.filter(|announced| self.received_bytes != *announced) {
-            return Err(size_mismatch(announced, self.received_bytes));
+    async fn publish(&mut self) -> Result<Finished, Refusal> {
+        let received = mem::take(&mut self.received);
+        if let Some(announced) = self.announced_size_bytes.filter(|announced| received.size_bytes != *announced) {
+            return Err(size_mismatch(announced, received.size_bytes));
         }
-        let header = self.scanner.finish()?;
+        let header = received.scanner.finish()?;
         self.core.limits.conversion.image.check(&header)?;
-        let sink = match self.sink {
+        let sink = match received.sink {
             Some(sink) => sink,
             // A file so small that its end told its format.
-            None => open_sink(&self.core, self.owner, header.format, self.head).await?,
+            None => open_sink(&self.core, self.owner, header.format, received.head).await?,
         };
         let seen = sink.sha256();
         if let Some(announced) = self.announced_sha256.filter(|announced| *announced != seen) {
@@ -128,21 +246,43 @@ impl Incoming {
         let original = sink.publish().await?;
         let renditions = self.core.auto_formats.iter().copied().filter(|format| *format != header.format).collect();
         // From here on the catalog counts it, and never both do.
-        drop(self.arriving);
-        let (owner, file_name, labels) = (self.owner, self.file_name, self.labels);
-        let new = NewImage { owner, file_name, labels, header, original, renditions, request_id: self.request_id };
-        record(&self.core, new).await
+        self.arriving.hand_over(u64::MAX);
+        let (owner, file_name, labels) = (self.owner, mem::take(&mut self.file_name), mem::take(&mut self.labels));
+        let new = NewImage { owner, file_name, labels, header, original, renditions, request_id: self.request_id.clone() };
+        record(&self.core, new, self.unfinished.as_ref().and_then(Unfinished::hold)).await
     }
+}
 
-    async fn store(&mut self, data: Bytes) -> Result<(), Refusal> {
+/// The bytes of a file so far, on their way to where they will be kept.
+#[derive(Default)]
+struct Received {
+    size_bytes: u64,
+    scanner: HeaderScanner,
+    /// The first bytes, until the format is known and with it the blob's key.
+    head: BytesMut,
+    sink: Option<BlobSink>,
+    /// Bytes are being written, or were when that was cut off.
+    in_write: bool,
+}
+
+impl Received {
+    async fn push(&mut self, core: &SharedCore, owner: UserId, data: Bytes) -> Result<(), Refusal> {
+        self.in_write = true;
+        self.size_bytes += data.len() as u64;
+        self.scanner.push(&data)?;
+        if let Some(header) = self.scanner.so_far() {
+            core.limits.conversion.image.check(&header)?;
+        }
         if let Some(sink) = &mut self.sink {
-            return Ok(sink.write(data).await?);
+            sink.write(data).await?;
+        } else {
+            self.head.extend_from_slice(&data);
+            if let Some(format) = self.scanner.format() {
+                let head = mem::take(&mut self.head);
+                self.sink = Some(open_sink(core, owner, format, head).await?);
+            }
         }
-        self.head.extend_from_slice(&data);
-        if let Some(format) = self.scanner.format() {
-            let head = mem::take(&mut self.head);
-            self.sink = Some(open_sink(&self.core, self.owner, format, head).await?);
-        }
+        self.in_write = false;
         Ok(())
     }
 }
@@ -155,12 +295,21 @@ async fn open_sink(core: &SharedCore, owner: UserId, format: Format, head: Bytes
 
 /// Writes the row of a durable blob. When the catalog's answer is lost, the row may be there: the blob then stays, and an orphan is a
 /// smaller harm than an image without its bytes.
-async fn record(core: &SharedCore, new: NewImage) -> Result<Finished, Refusal> {
+async fn record(core: &SharedCore, new: NewImage, hold: Option<Hold>) -> Result<Finished, Refusal> {
     let StoredBlob { key, digest } = new.original.clone();
     let ImageHeader { format, width, height, .. } = new.header;
     let owner = new.owner;
     let request_id = new.request_id.clone().unwrap_or_default();
-    match core.stores.catalog.create_image(new, Timestamp::now()).await? {
+    let (catalog, now) = (&core.stores.catalog, Timestamp::now());
+    let created = match hold {
+        Some(hold) => catalog.finish_upload(new, hold, now).await?,
+        None => Some(catalog.create_image(new, now).await?),
+    };
+    let Some(created) = created else {
+        unused(core, &key).await;
+        return Err(Refusal::upload_taken_over(&request_id));
+    };
+    match created {
         Created::New(image) => {
             core.stores.nudges.nudge();
             let size_bytes = digest.size_bytes;

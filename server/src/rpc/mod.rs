@@ -11,6 +11,7 @@ mod page;
 mod resume;
 mod shares;
 mod sight;
+mod unfinished;
 mod upload;
 mod users;
 mod watch;

@@ -52,6 +52,9 @@ pub(crate) async fn run(core: SharedCore, caller: Caller, requests: Streaming<Up
         () = stop.stopping_at_once() => Err(Refusal::draining().into()),
         refusal = signed_out.signed_out() => Err(refusal.into()),
     };
+    if let State::Receiving(file) = std::mem::replace(&mut upload.state, State::Between) {
+        file.suspend().await;
+    }
     if let Err(End::Refused(refusal)) = ended {
         let _ = upload.replies.send(Err(refusal.into())).await;
     }
@@ -73,7 +76,7 @@ impl Upload {
             match asked {
                 Asked::Start(start) => self.start(start).await?,
                 Asked::Chunk(chunk) => match &mut self.state {
-                    State::Receiving(file) => match file.write(chunk.data).await {
+                    State::Receiving(file) => match file.chunk(chunk).await {
                         Ok(None) => {}
                         Ok(Some(persisted)) => {
                             self.reply(Answer::Progress(UploadProgress { persisted_size_bytes: persisted as i64 })).await?;
@@ -133,8 +136,9 @@ impl Upload {
         self.file_index += 1;
         match Incoming::begin(&self.core, self.caller.0.user.id, start).await {
             Ok(Begun::Receiving(file)) => {
+                let started = UploadStarted { offset_bytes: file.received_bytes() as i64, upload_id: file.upload_id().to_owned() };
                 self.state = State::Receiving(file);
-                self.reply(Answer::Started(UploadStarted { offset_bytes: 0 })).await
+                self.reply(Answer::Started(started)).await
             }
             Ok(Begun::Repeated(image)) => {
                 self.state = State::Skipping;
@@ -160,9 +164,11 @@ impl Upload {
         self.reply(Answer::Done(UploadDone { image: Some(wire::proto_image(image, Access::Owner)), repeated_request })).await
     }
 
-    /// Answers the file at hand with its failure. What was received of it goes with its state.
+    /// Answers the file at hand with its failure. What was received of it goes with its state, or stays if it can go on later.
     async fn refuse(&mut self, refusal: Refusal) -> Result<(), End> {
-        self.state = State::Skipping;
+        if let State::Receiving(file) = std::mem::replace(&mut self.state, State::Skipping) {
+            file.suspend().await;
+        }
         self.refuse_finished(refusal).await
     }
 

@@ -34,6 +34,11 @@ impl ContentHasher {
         self.size_bytes
     }
 
+    /// The checksums of the blocks so far, the last one perhaps of the beginning of a block.
+    pub fn block_crc32c(&self) -> &[u32] {
+        &self.block_crc32c
+    }
+
     /// What they were.
     pub fn finish(self) -> ContentDigest {
         ContentDigest { size_bytes: self.size_bytes, sha256: self.sha256.finalize().into(), block_crc32c: self.block_crc32c }

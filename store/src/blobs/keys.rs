@@ -41,7 +41,8 @@ pub(super) fn is_user(part: &str) -> bool {
     part.strip_prefix("user_").is_some_and(|id| !id.is_empty() && id.len() <= 19 && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn is_random_hex(part: &str) -> bool {
+/// 32 hexadecimal digits.
+pub(super) fn is_random_hex(part: &str) -> bool {
     part.len() == 32 && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

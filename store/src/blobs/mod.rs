@@ -15,10 +15,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::{BlobKey, ListedBlob, StoreError, StoreId, Timestamp};
+use crate::{BlobKey, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
 
 pub use checksum::ContentHasher;
-pub use read::read_checked;
+pub use read::{read_checked, read_partial_checked};
 pub use sink::BlobSink;
 
 /// Bytes that share one checksum, and the unit in which blobs are read and sent: 256 KiB.
@@ -33,6 +33,13 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     /// Streams the bytes of `range` in pieces that begin and end at multiples of [`CHECKSUM_BLOCK_BYTES`] or at the ends of the range.
     /// One piece is held at a time, and what nobody polls is not read. `Kind::Corrupt` when the blob is missing or shorter than the range.
     async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError>;
+
+    /// Streams all bytes of a blob that was kept before it was published, in pieces like [`read`](Self::read). Whoever still writes it can
+    /// add nothing to what is read here. `Kind::Corrupt` when it is gone, say because it was published after all.
+    async fn read_partial(&self, partial: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError>;
+
+    /// Removes what was kept of a blob, and the blob itself should it have been published; also fine when there is nothing.
+    async fn discard(&self, partial: &PartialBlob) -> Result<(), StoreError>;
 
     /// Removes a blob; also fine when there is none.
     async fn delete(&self, key: &BlobKey) -> Result<(), StoreError>;
@@ -54,7 +61,7 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written.
+/// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written, unless it is to be kept.
 #[async_trait]
 pub trait BlobWriter: Send + Sync {
     /// Appends.
@@ -63,6 +70,10 @@ pub trait BlobWriter: Send + Sync {
     /// Makes durable what can be before the end of the blob is known: in a folder all that was written, on S3 whole parts. Returns how many
     /// bytes, from the first on, are on stable storage.
     async fn persist(&mut self) -> Result<u64, StoreError>;
+
+    /// Lets what [`persist`](Self::persist) made durable outlive this writer, for [`Blobs::read_partial`] and [`Blobs::discard`], and returns
+    /// the place by which they find it. Durable when it returns. A later call tells the place of what is durable then.
+    async fn keep(&mut self) -> Result<String, StoreError>;
 
     /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders.
     async fn publish(self: Box<Self>) -> Result<(), StoreError>;

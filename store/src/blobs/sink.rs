@@ -1,7 +1,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES, ContentHasher};
-use crate::{BlobKey, StoreError, StoredBlob};
+use crate::{BlobKey, PartialBlob, StoreError, StoredBlob};
 
 /// Writes a blob in whole blocks, whatever the size of the pieces that come, and measures it on the way. Holds one block at most.
 pub struct BlobSink {
@@ -46,6 +46,20 @@ impl BlobSink {
     pub async fn persist(&mut self) -> Result<u64, StoreError> {
         self.flush().await?;
         self.writer.persist().await
+    }
+
+    /// Makes durable what can be by now and lets it outlive the sink: it can be found again and read, or has to be discarded. `None` when no more
+    /// than `above_bytes` are durable: then the sink is as it was.
+    pub async fn keep(&mut self, above_bytes: u64) -> Result<Option<PartialBlob>, StoreError> {
+        let size_bytes = self.persist().await?;
+        if size_bytes <= above_bytes {
+            return Ok(None);
+        }
+        // Where not all is durable the rest begins with a part, and so with a block.
+        let blocks = size_bytes.div_ceil(CHECKSUM_BLOCK_BYTES as u64) as usize;
+        let block_crc32c = self.hasher.block_crc32c()[..blocks].to_vec();
+        let place = self.writer.keep().await?;
+        Ok(Some(PartialBlob { key: self.key.clone(), place, size_bytes, block_crc32c }))
     }
 
     /// Makes the blob readable. Durable when it returns.
@@ -93,6 +107,10 @@ mod tests {
 
         async fn persist(&mut self) -> Result<u64, StoreError> {
             Ok(0)
+        }
+
+        async fn keep(&mut self) -> Result<String, StoreError> {
+            Ok(String::new())
         }
 
         async fn publish(self: Box<Self>) -> Result<(), StoreError> {

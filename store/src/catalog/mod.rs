@@ -12,10 +12,10 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, FailedRendition, Failure, FailureFilter, FailurePosition, Image, ImageChange, ImageFilter,
-    ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenWrite, Party, Picture, Rendition, RenditionId, Requested, Retry, SeenImage,
-    Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserChange,
-    UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
+    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Picture, Recorded, Rendition,
+    RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
+    TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -107,6 +107,34 @@ pub trait Images {
 
     /// What the catalog knows of a blob that an image or a rendition refers to; `None` once that is deleted.
     async fn blob(&self, key: &BlobKey) -> Result<Option<StoredBlob>, StoreError>;
+}
+
+/// Uploads that are not finished and can be resumed. What is durable of them counts toward their owners' quotas.
+#[async_trait]
+pub trait Uploads {
+    /// The upload; `None` when nothing of it is durable, or no more.
+    async fn open_upload(&self, owner: UserId, upload_id: &str) -> Result<Option<OpenUpload>, StoreError>;
+
+    /// Takes hold of an upload: whoever had it before can neither record nor finish it any more. `None`, and nothing is written, when there is
+    /// no such upload.
+    async fn take_upload(&self, owner: UserId, upload_id: &str, now: Timestamp) -> Result<Option<OpenUpload>, StoreError>;
+
+    /// Records what is durable of an upload, in the place of what was recorded before, and counts it.
+    ///
+    /// [`Recorded::TakenOver`] when somebody has a later hold, or when the owner is deleted. A repeat writes the same again.
+    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError>;
+
+    /// Makes an image of an upload like [`create_image`](Images::create_image), which drops the upload in the same transaction. Its
+    /// `request_id` is the upload's id.
+    ///
+    /// `None`, and nothing is written, when somebody has another hold or the upload was dropped.
+    async fn finish_upload(&self, new: NewImage, hold: Hold, now: Timestamp) -> Result<Option<Created>, StoreError>;
+
+    /// Drops an upload under this hold. `false` when there is none.
+    async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError>;
+
+    /// Up to `limit` uploads of which nothing was recorded since `before`, or whose owner is deleted.
+    async fn stale_uploads(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenUpload>, StoreError>;
 }
 
 /// What is asked for images that are there.
@@ -264,7 +292,7 @@ pub trait Writes: Debug + Send + Sync {
     /// Up to `limit` recorded writes that were begun before `before`, the oldest first.
     async fn stale_writes(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenWrite>, StoreError>;
 
-    /// Those of `keys` of which the catalog knows nothing: no image or rendition refers to them, and they are not doomed either.
+    /// Those of `keys` of which the catalog knows nothing: no image or rendition refers to them, and they are not doomed, and no unfinished upload began there.
     async fn unrecorded(&self, keys: &[BlobKey]) -> Result<Vec<BlobKey>, StoreError>;
 }
 
@@ -288,6 +316,6 @@ pub trait Overview {
 
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
 pub trait Catalog:
-    Users + Images + Edits + Shares + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
+    Users + Images + Uploads + Edits + Shares + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
 {
 }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 
 use crate::{
-    BlobKey, ContentDigest, Format, Kind, StoreError, StoreId, StoredBlob, Timestamp, UserId,
-    blobs::{BlobSink, Blobs, CHECKSUM_BLOCK_BYTES, ContentHasher, read_checked},
+    BlobKey, ContentDigest, Format, Kind, PartialBlob, StoreError, StoreId, StoredBlob, Timestamp, UserId,
+    blobs::{BlobSink, Blobs, CHECKSUM_BLOCK_BYTES, ContentHasher, read_checked, read_partial_checked},
 };
 
 const BLOCK: u64 = CHECKSUM_BLOCK_BYTES as u64;
@@ -59,6 +59,8 @@ macro_rules! blobs_suite {
             it_answers_pings
             more_than_a_part_is_one_blob
             what_is_published_is_listed
+            what_was_kept_outlives_its_writer_until_it_is_discarded
+            a_writer_adds_nothing_to_what_is_read_of_it
         );
     };
     (@ $name:ident, $fixture:expr, $($case:ident)*) => {
@@ -92,6 +94,11 @@ async fn stored(fixture: &dyn Fixture, bytes: &Bytes) -> StoredBlob {
 
 async fn read(blobs: &dyn Blobs, blob: &StoredBlob, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
     let pieces: Vec<Bytes> = read_checked(blobs, blob, range).await?.try_collect().await?;
+    Ok(pieces.concat())
+}
+
+async fn read_partial(blobs: &dyn Blobs, partial: &PartialBlob) -> Result<Vec<u8>, StoreError> {
+    let pieces: Vec<Bytes> = read_partial_checked(blobs, partial).await?.try_collect().await?;
     Ok(pieces.concat())
 }
 
@@ -337,4 +344,53 @@ pub async fn what_is_published_is_listed(fixture: &dyn Fixture) {
         // Its clock may be another one, and may tick in seconds.
         assert!(now.minus(minute) < blob.written_at && blob.written_at < now.plus(minute), "{blob:?} at {now:?}");
     }
+}
+
+/// A sink into which these bytes were written, and what of them was kept: enough that every store has put something down.
+async fn kept(fixture: &dyn Fixture, bytes: &Bytes) -> (BlobSink, PartialBlob) {
+    let mut sink = BlobSink::create(fixture.blobs(), fresh_key()).await.expect("a blob can be begun");
+    let mut partial = None;
+    for piece in bytes.chunks(1 << 20) {
+        sink.write(Bytes::copy_from_slice(piece)).await.expect("bytes can be written");
+        partial = sink.keep(0).await.expect("what is durable can be kept");
+    }
+    (sink, partial.expect("something is durable"))
+}
+
+pub async fn what_was_kept_outlives_its_writer_until_it_is_discarded(fixture: &dyn Fixture) {
+    let (blobs, bytes) = (fixture.blobs(), some_bytes(MANY_BYTES));
+    let (sink, partial) = kept(fixture, &bytes).await;
+    drop(sink);
+    for _ in 0..2 {
+        let read = read_partial(blobs, &partial).await.expect("it was kept");
+        assert!(!read.is_empty() && read == bytes[..partial.size_bytes as usize], "bytes differ");
+    }
+    let mut damaged = partial.clone();
+    damaged.block_crc32c[1] ^= 1;
+    assert_eq!(read_partial(blobs, &damaged).await.expect_err("a block differs").kind(), Kind::Corrupt);
+    for _ in 0..2 {
+        blobs.discard(&partial).await.expect("it can be discarded");
+    }
+    assert_eq!(read_partial(blobs, &partial).await.expect_err("it is gone").kind(), Kind::Corrupt);
+    assert_eq!(blobs.list().try_collect::<Vec<_>>().await.expect("a store can be listed"), []);
+    assert_eq!(blobs.sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 0, "nothing is left of it");
+}
+
+pub async fn a_writer_adds_nothing_to_what_is_read_of_it(fixture: &dyn Fixture) {
+    let (blobs, bytes) = (fixture.blobs(), some_bytes(MANY_BYTES));
+    let (mut sink, partial) = kept(fixture, &bytes).await;
+    read_partial(blobs, &partial).await.expect("it was kept");
+    // Whether it can go on or not is the store's affair.
+    let _ = sink.write(some_bytes(MANY_BYTES)).await;
+    let _ = sink.publish().await;
+    match read_partial(blobs, &partial).await {
+        Ok(read) => assert!(read == bytes[..partial.size_bytes as usize], "bytes differ"),
+        Err(error) => assert_eq!(error.kind(), Kind::Corrupt, "{error}"),
+    }
+    blobs.discard(&partial).await.expect("it can be discarded");
+    assert_eq!(
+        blobs.list().try_collect::<Vec<_>>().await.expect("a store can be listed"),
+        [],
+        "neither what was kept nor what was published"
+    );
 }

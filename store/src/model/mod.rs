@@ -11,6 +11,7 @@ mod overview;
 mod share;
 mod spec;
 mod time;
+mod upload;
 mod user;
 
 pub use blob::*;
@@ -24,4 +25,5 @@ pub use overview::*;
 pub use share::*;
 pub use spec::*;
 pub use time::*;
+pub use upload::*;
 pub use user::*;

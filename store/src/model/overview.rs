@@ -13,6 +13,8 @@ pub struct Totals {
     pub original_bytes: u64,
     /// What the ready renditions of these images have.
     pub rendition_bytes: u64,
+    /// What is durable of these users' unfinished uploads.
+    pub unfinished_bytes: u64,
     /// Ready renditions of these images.
     pub ready_count: u64,
     /// Renditions that wait for a worker. Like those that run and those that failed, also of images of deleted users until these are removed.

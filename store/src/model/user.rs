@@ -61,6 +61,8 @@ pub struct User {
     pub quota_bytes: u64,
     /// How many bytes the user's originals and ready renditions have.
     pub used_bytes: u64,
+    /// How many bytes of the user's unfinished uploads are durable. They count toward the quota, too.
+    pub unfinished_bytes: u64,
     /// When the user was created.
     pub created_at: Timestamp,
 }

@@ -5,8 +5,8 @@ use std::{
 
 use super::io_error;
 use crate::{
-    BlobKey, StoreError, StoreId,
-    blobs::keys::{KeyParts, parse_store_id},
+    BlobKey, Kind, StoreError, StoreId,
+    blobs::keys::{KeyParts, is_random_hex, parse_store_id},
 };
 
 /// Where everything is under the root.
@@ -34,6 +34,15 @@ impl Layout {
 
     pub(super) fn staging(&self) -> PathBuf {
         self.root.join("staging")
+    }
+
+    /// The staged file at this place, as the catalog has kept it: nothing leads out of the staging folder.
+    pub(super) fn staged(&self, place: &str) -> Result<PathBuf, StoreError> {
+        if is_random_hex(place) {
+            Ok(self.staging().join(place))
+        } else {
+            Err(StoreError::new(Kind::Internal, format!("{place:?} is not the place of a staged file")))
+        }
     }
 
     pub(super) fn store_id(&self) -> PathBuf {

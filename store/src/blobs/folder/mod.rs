@@ -29,7 +29,7 @@ use self::{
     writer::{FolderWriter, Staged},
 };
 use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES};
-use crate::{BlobKey, Kind, ListedBlob, StoreError, StoreId, Timestamp};
+use crate::{BlobKey, Kind, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
 
 /// Blobs in a folder. Cheap to clone; all clones are one. Any number of processes may use one folder.
 #[derive(Debug, Clone)]
@@ -61,18 +61,14 @@ impl Folder {
         let shared = Arc::clone(&self.shared);
         blocking(move || work(&shared)).await
     }
-}
 
-#[async_trait]
-impl Blobs for Folder {
-    async fn create(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, StoreError> {
-        let path = self.shared.layout.blob(key)?;
-        let staged = self.with(|shared| Staged::create(&shared.layout)).await?;
-        Ok(Box::new(FolderWriter::new(Arc::clone(&self.shared), staged, path)))
-    }
-
-    async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
-        let path = self.shared.layout.blob(key)?;
+    /// Streams the bytes of a file with those of a blob.
+    async fn read_file(
+        &self,
+        key: &BlobKey,
+        path: PathBuf,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
         let (end, name) = (range.end, key.clone());
         let file = Arc::new(self.with(move |shared| shared.open_blob(&name, &path, end)).await?);
         let key = key.clone();
@@ -90,6 +86,36 @@ impl Blobs for Folder {
             }
         });
         Ok(pieces.boxed())
+    }
+}
+
+#[async_trait]
+impl Blobs for Folder {
+    async fn create(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, StoreError> {
+        let path = self.shared.layout.blob(key)?;
+        let staged = self.with(|shared| Staged::create(&shared.layout)).await?;
+        Ok(Box::new(FolderWriter::new(Arc::clone(&self.shared), staged, path)))
+    }
+
+    async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        let path = self.shared.layout.blob(key)?.file;
+        self.read_file(key, path, range).await
+    }
+
+    async fn read_partial(&self, partial: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        let path = self.shared.layout.staged(&partial.place)?;
+        self.read_file(&partial.key, path, 0..partial.size_bytes).await
+    }
+
+    async fn discard(&self, partial: &PartialBlob) -> Result<(), StoreError> {
+        let path = self.shared.layout.staged(&partial.place)?;
+        let key = partial.key.clone();
+        blocking(move || match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(format!("remove what there is of blob {key}"), error)),
+            _ => Ok(()),
+        })
+        .await?;
+        self.delete(&partial.key).await
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<(), StoreError> {
@@ -159,8 +185,8 @@ impl Shared {
         }
     }
 
-    fn open_blob(&self, key: &BlobKey, path: &BlobPath, end: u64) -> Result<File, StoreError> {
-        let opened = File::open(&path.file).and_then(|file| Ok((file.metadata()?.len(), file)));
+    fn open_blob(&self, key: &BlobKey, path: &Path, end: u64) -> Result<File, StoreError> {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         match opened {
             Ok((size_bytes, file)) if size_bytes >= end => Ok(file),
             Ok((size_bytes, _)) => {

@@ -3,7 +3,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -16,11 +19,12 @@ use super::{
 };
 use crate::{StoreError, StoreId, blobs::BlobWriter, random_hex};
 
-/// A file of the staging folder. Dropping it removes the file unless that has got another name.
+/// A file of the staging folder. Dropping it removes the file unless that is to be kept or has got another name.
 #[derive(Debug)]
 pub(super) struct Staged {
     path: PathBuf,
     file: File,
+    kept: AtomicBool,
 }
 
 impl Staged {
@@ -32,7 +36,7 @@ impl Staged {
             .mode(0o600)
             .open(&path)
             .map_err(|error| io_error(format!("make {}", path.display()), error))?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, kept: AtomicBool::new(false) })
     }
 
     fn append(&self, bytes: &[u8]) -> Result<(), StoreError> {
@@ -46,6 +50,9 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
+        if self.kept.load(Ordering::Relaxed) {
+            return;
+        }
         // What cannot be removed now, or is already published, needs no word: the sweeper takes what stays.
         let _ = fs::remove_file(&self.path);
     }
@@ -78,6 +85,17 @@ impl BlobWriter for FolderWriter {
         let staged = Arc::clone(&self.staged);
         blocking(move || staged.persist()).await?;
         Ok(self.size_bytes)
+    }
+
+    async fn keep(&mut self) -> Result<String, StoreError> {
+        if !self.staged.kept.load(Ordering::Relaxed) {
+            let staging = self.shared.layout.staging();
+            // The name has to be found again after a crash as well as the bytes.
+            blocking(move || sync_folder(&staging).map_err(|error| io_error(format!("flush {}", staging.display()), error))).await?;
+            self.staged.kept.store(true, Ordering::Relaxed);
+        }
+        let name = self.staged.path.file_name().unwrap_or_default();
+        Ok(name.to_string_lossy().into_owned())
     }
 
     async fn publish(self: Box<Self>) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod config;
+mod partial;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{bucket::Bucket, writer::S3Writer};
 use super::{BlobWriter, Blobs};
-use crate::{BlobKey, ListedBlob, OpenWrite, StoreError, StoreId, Timestamp, catalog::Writes};
+use crate::{BlobKey, ListedBlob, OpenWrite, PartialBlob, StoreError, StoreId, Timestamp, catalog::Writes};
 
 pub use config::S3Config;
 
@@ -72,6 +73,16 @@ impl Blobs for S3 {
 
     async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
         read::read(Arc::clone(&self.shared), key, range).await
+    }
+
+    async fn read_partial(&self, partial: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        self.shared.put_together(partial).await?;
+        self.read(&partial.key, 0..partial.size_bytes).await
+    }
+
+    async fn discard(&self, partial: &PartialBlob) -> Result<(), StoreError> {
+        self.shared.discard(partial).await?;
+        self.delete(&partial.key).await
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<(), StoreError> {

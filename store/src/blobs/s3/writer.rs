@@ -10,7 +10,7 @@ use object_store::{
 use tokio::{runtime::Handle, task::JoinHandle};
 use tracing::debug;
 
-use super::{PART_BYTES, Shared};
+use super::{PART_BYTES, Shared, partial::Place};
 use crate::{BlobKey, Kind, OpenWrite, StoreError, Timestamp, blobs::BlobWriter};
 
 /// Writes a blob: up to a part as one object, more as a multipart upload. A part is sent while the next one is filled.
@@ -34,6 +34,8 @@ struct Upload {
     in_flight: Option<JoinHandle<Result<Sent, StoreError>>>,
     /// Of the part that arrived last.
     spare: Bytes,
+    /// What arrived outlives the writer.
+    kept: bool,
 }
 
 /// What became of a part. The id is known in any case, for what was begun has to be ended.
@@ -108,6 +110,13 @@ impl BlobWriter for S3Writer {
         Ok((self.upload.parts.len() * PART_BYTES) as u64)
     }
 
+    async fn keep(&mut self) -> Result<String, StoreError> {
+        let id = self.upload.id.as_deref().unwrap_or_default();
+        let place = Place { multipart_id: id.to_owned(), parts: self.upload.parts.iter().map(|part| part.content_id.clone()).collect() };
+        self.upload.kept = true;
+        Ok(place.to_string())
+    }
+
     async fn publish(mut self: Box<Self>) -> Result<(), StoreError> {
         self.upload.landed().await?;
         if self.upload.id.is_none() {
@@ -128,7 +137,7 @@ impl BlobWriter for S3Writer {
 impl Drop for S3Writer {
     fn drop(&mut self) {
         let upload = mem::take(&mut self.upload);
-        if !upload.begun {
+        if !upload.begun || upload.kept {
             return;
         }
         // Without a runtime the program is at its end, and the sweeper of the next one finds the record.

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgExecutor, query, query_as, query_scalar};
+use sqlx::{PgConnection, PgExecutor, PgTransaction, query, query_as, query_scalar};
 
 use super::{Postgres, is_storable};
 use crate::{
@@ -75,66 +75,8 @@ macro_rules! select_listed {
 #[async_trait]
 impl Images for Postgres {
     async fn create_image(&self, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
-        let mut tx = self.pool.begin().await?;
-        // Before anything else, so that nothing is recorded for an owner who is being deleted.
-        if !count_original(&mut tx, &new).await? {
-            tx.rollback().await?;
-            return self.uncounted(&new).await;
-        }
-        let id = match &new.request_id {
-            None => Some(query_scalar("SELECT nextval(pg_get_serial_sequence('images', 'id'))").fetch_one(&mut *tx).await?),
-            // Of several at once, the others wait for the first one's transaction, and then find this.
-            Some(request_id) => {
-                query_scalar(
-                    "INSERT INTO requests (owner_id, request_id, image_id, created_at)
-                     VALUES ($1, $2, nextval(pg_get_serial_sequence('images', 'id')), $3)
-                     ON CONFLICT (owner_id, request_id) DO NOTHING RETURNING image_id",
-                )
-                .bind(new.owner.0)
-                .bind(request_id)
-                .bind(now.0)
-                .fetch_optional(&mut *tx)
-                .await?
-            }
-        };
-        let Some(id) = id.map(ImageId) else {
-            tx.rollback().await?;
-            let first = self.image_by_request(new.owner, new.request_id.as_deref().unwrap_or_default()).await?;
-            let pruned = || StoreError::new(Kind::Conflict, "the request id was forgotten meanwhile");
-            return first.map(Created::Repeated).ok_or_else(pruned);
-        };
-        query(
-            "WITH blob AS (
-                 INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($8, $9, $10, $11, $13)
-             ), image AS (
-                 INSERT INTO images (id, owner_id, file_name, labels, format, width, height, frame_count, original_key, size_bytes, sha256,
-                     created_at)
-                 VALUES ($1, $2, $3, $14::JSONB, $4, $5, $6, $7, $8, $9, $10, $13)
-             ), made AS (
-                 INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
-                 SELECT $1, w.format, w.format, 'pending', $13, $13, $13 FROM unnest($12) WITH ORDINALITY w (format, place) ORDER BY w.place
-             )
-             INSERT INTO changes (image_id, owner_id, kind, at) VALUES ($1, $2, 'created', $13)",
-        )
-        .bind(id.0)
-        .bind(new.owner.0)
-        .bind(&new.file_name)
-        .bind(new.header.format.name())
-        .bind(i64::from(new.header.width))
-        .bind(i64::from(new.header.height))
-        .bind(i64::from(new.header.frame_count))
-        .bind(&new.original.key.0)
-        .bind(new.original.digest.size_bytes as i64)
-        .bind(new.original.digest.sha256.as_slice())
-        .bind(checksums_to_bytes(&new.original.digest.block_crc32c))
-        .bind(new.renditions.iter().map(|format| format.name()).collect::<Vec<_>>())
-        .bind(now.0)
-        .bind(labels_json(&new.labels))
-        .execute(&mut *tx)
-        .await?;
-        let created = image(&mut *tx, id).await?;
-        tx.commit().await?;
-        created.map(Created::New).ok_or_else(|| StoreError::new(Kind::Internal, format!("image {id} is gone before it was committed")))
+        let tx = self.pool.begin().await?;
+        self.create(tx, new, now).await
     }
 
     async fn image_by_request(&self, owner: UserId, request_id: &str) -> Result<Option<Option<Image>>, StoreError> {
@@ -257,23 +199,93 @@ impl Images for Postgres {
 }
 
 impl Postgres {
+    /// Writes what a new image consists of and commits the transaction, or gives it up.
+    pub(super) async fn create(&self, mut tx: PgTransaction<'static>, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
+        // Before anything else, so that nothing is recorded for an owner who is being deleted.
+        if !count_original(&mut tx, &new).await? {
+            tx.rollback().await?;
+            return self.uncounted(&new).await;
+        }
+        let id = match &new.request_id {
+            None => Some(query_scalar("SELECT nextval(pg_get_serial_sequence('images', 'id'))").fetch_one(&mut *tx).await?),
+            // Of several at once, the others wait for the first one's transaction, and then find this.
+            Some(request_id) => {
+                query_scalar(
+                    "INSERT INTO requests (owner_id, request_id, image_id, created_at)
+                     VALUES ($1, $2, nextval(pg_get_serial_sequence('images', 'id')), $3)
+                     ON CONFLICT (owner_id, request_id) DO NOTHING RETURNING image_id",
+                )
+                .bind(new.owner.0)
+                .bind(request_id)
+                .bind(now.0)
+                .fetch_optional(&mut *tx)
+                .await?
+            }
+        };
+        let Some(id) = id.map(ImageId) else {
+            tx.rollback().await?;
+            let first = self.image_by_request(new.owner, new.request_id.as_deref().unwrap_or_default()).await?;
+            let pruned = || StoreError::new(Kind::Conflict, "the request id was forgotten meanwhile");
+            return first.map(Created::Repeated).ok_or_else(pruned);
+        };
+        query(
+            "WITH blob AS (
+                 INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) VALUES ($8, $9, $10, $11, $13)
+             ), image AS (
+                 INSERT INTO images (id, owner_id, file_name, labels, format, width, height, frame_count, original_key, size_bytes, sha256,
+                     created_at)
+                 VALUES ($1, $2, $3, $14::JSONB, $4, $5, $6, $7, $8, $9, $10, $13)
+             ), made AS (
+                 INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
+                 SELECT $1, w.format, w.format, 'pending', $13, $13, $13 FROM unnest($12) WITH ORDINALITY w (format, place) ORDER BY w.place
+             )
+             INSERT INTO changes (image_id, owner_id, kind, at) VALUES ($1, $2, 'created', $13)",
+        )
+        .bind(id.0)
+        .bind(new.owner.0)
+        .bind(&new.file_name)
+        .bind(new.header.format.name())
+        .bind(i64::from(new.header.width))
+        .bind(i64::from(new.header.height))
+        .bind(i64::from(new.header.frame_count))
+        .bind(&new.original.key.0)
+        .bind(new.original.digest.size_bytes as i64)
+        .bind(new.original.digest.sha256.as_slice())
+        .bind(checksums_to_bytes(&new.original.digest.block_crc32c))
+        .bind(new.renditions.iter().map(|format| format.name()).collect::<Vec<_>>())
+        .bind(now.0)
+        .bind(labels_json(&new.labels))
+        .execute(&mut *tx)
+        .await?;
+        let created = image(&mut *tx, id).await?;
+        tx.commit().await?;
+        created.map(Created::New).ok_or_else(|| StoreError::new(Kind::Internal, format!("image {id} is gone before it was committed")))
+    }
+
     /// Why the original of `new` could not be counted. An upload that was finished before is none that goes beyond the quota.
     async fn uncounted(&self, new: &NewImage) -> Result<Created, StoreError> {
-        if let Some(request_id) = &new.request_id
-            && let Some(first) = self.image_by_request(new.owner, request_id).await?
-        {
-            return Ok(Created::Repeated(first));
+        if let Some(repeated) = repeated(self, new).await? {
+            return Ok(repeated);
         }
         let owner = self.user(new.owner).await?;
-        Ok(owner.map_or(Created::OwnerMissing, |owner| Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes: owner.used_bytes }))
+        Ok(owner.map_or(Created::OwnerMissing, |owner| {
+            let used_bytes = owner.used_bytes + owner.unfinished_bytes;
+            Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes }
+        }))
     }
+}
+
+/// What an earlier request of the same name made, if there was one.
+pub(super) async fn repeated(catalog: &Postgres, new: &NewImage) -> Result<Option<Created>, StoreError> {
+    let Some(request_id) = &new.request_id else { return Ok(None) };
+    Ok(catalog.image_by_request(new.owner, request_id).await?.map(Created::Repeated))
 }
 
 /// Adds the original to what its owner uses, unless that goes beyond the quota. Holds the owner's row until the transaction is over.
 async fn count_original(connection: &mut PgConnection, new: &NewImage) -> sqlx::Result<bool> {
     let counted = query(
         "UPDATE users SET image_count = image_count + 1, original_bytes = original_bytes + $2, used_bytes = used_bytes + $2
-         WHERE id = $1 AND deleted_at IS NULL AND used_bytes + $2 <= quota_bytes",
+         WHERE id = $1 AND deleted_at IS NULL AND used_bytes + unfinished_bytes + $2 <= quota_bytes",
     );
     let counted = counted.bind(new.owner.0).bind(new.original.digest.size_bytes as i64).execute(connection).await?;
     Ok(counted.rows_affected() > 0)

@@ -9,6 +9,7 @@ mod publisher;
 mod schema;
 mod shares;
 mod upkeep;
+mod uploads;
 mod users;
 mod writes;
 

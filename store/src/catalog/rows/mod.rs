@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Image, ImageHeader,
-    ImageId, Job, LeaseToken, OpenWrite, Output, Party, Picture, Rendition, RenditionId, RenditionState, Requested, Role, SeenImage, Share,
-    ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
+    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Hold, Image,
+    ImageHeader, ImageId, Job, LeaseToken, OpenUpload, OpenWrite, Output, PartialBlob, Party, Picture, Rendition, RenditionId,
+    RenditionState, Requested, Role, SeenImage, Share, ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User,
+    UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -35,7 +36,7 @@ macro_rules! from_row {
 macro_rules! user_columns {
     () => {
         "users.id AS user_id, users.name, users.role, users.password_hash, users.disabled, users.quota_bytes, users.used_bytes, \
-         users.created_at"
+         users.unfinished_bytes, users.created_at"
     };
 }
 
@@ -120,6 +121,13 @@ macro_rules! select_job {
     };
 }
 
+/// Columns of [`OpenUpload`](crate::OpenUpload).
+macro_rules! upload_columns {
+    () => {
+        "owner_id, upload_id, hold, key, place, size_bytes, block_crc32c, updated_at"
+    };
+}
+
 /// Selects [`Change`]s.
 macro_rules! select_changes {
     () => {
@@ -136,6 +144,7 @@ macro_rules! select_totals {
                  CAST(coalesce(sum(image_count) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS image_count,
                  CAST(coalesce(sum(original_bytes) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS original_bytes,
                  CAST(coalesce(sum(used_bytes - original_bytes) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS rendition_bytes,
+                 CAST(coalesce(sum(unfinished_bytes) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS unfinished_bytes,
                  CAST(coalesce(sum(ready_count) FILTER (WHERE deleted_at IS NULL), 0) AS BIGINT) AS ready_count,
                  CAST(coalesce(sum(image_count) FILTER (WHERE deleted_at IS NOT NULL), 0) AS BIGINT) AS images_of_deleted_users
              FROM users
@@ -176,7 +185,7 @@ use self::codec::{checksums_from_bytes, failure_reason, format, formats, scopes,
 pub(super) use self::codec::{checksums_to_bytes, format_list, labels_json, scope_list};
 pub(super) use {
     image_columns, image_joins, rendition_columns, select_changes, select_failed_counts, select_failures, select_images, select_job,
-    select_renditions, select_seen_images, select_totals, token_columns, user_columns,
+    select_renditions, select_seen_images, select_totals, token_columns, upload_columns, user_columns,
 };
 
 /// An image, and one of its renditions if it has any.
@@ -245,6 +254,7 @@ from_row!(User, |row| User {
     disabled: row.try_get("disabled")?,
     quota_bytes: row.try_get::<i64, _>("quota_bytes")? as u64,
     used_bytes: row.try_get::<i64, _>("used_bytes")? as u64,
+    unfinished_bytes: row.try_get::<i64, _>("unfinished_bytes")? as u64,
     created_at: Timestamp(row.try_get("created_at")?),
 });
 
@@ -362,6 +372,7 @@ from_row!(Totals, |row| Totals {
     image_count: row.try_get::<i64, _>("image_count")? as u64,
     original_bytes: row.try_get::<i64, _>("original_bytes")? as u64,
     rendition_bytes: row.try_get::<i64, _>("rendition_bytes")? as u64,
+    unfinished_bytes: row.try_get::<i64, _>("unfinished_bytes")? as u64,
     ready_count: row.try_get::<i64, _>("ready_count")? as u64,
     pending_count: row.try_get::<i64, _>("pending_count")? as u64,
     pending_since: row.try_get::<Option<i64>, _>("pending_since")?.map(Timestamp),
@@ -423,6 +434,19 @@ from_row!(Change, |row| Change {
         None => None,
     },
     at: Timestamp(row.try_get("at")?),
+});
+
+from_row!(OpenUpload, |row| OpenUpload {
+    owner: UserId(row.try_get("owner_id")?),
+    upload_id: row.try_get("upload_id")?,
+    hold: Hold(row.try_get("hold")?),
+    partial: PartialBlob {
+        key: BlobKey(row.try_get("key")?),
+        place: row.try_get("place")?,
+        size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+        block_crc32c: checksums_from_bytes(&row.try_get::<Vec<u8>, _>("block_crc32c")?),
+    },
+    updated_at: Timestamp(row.try_get("updated_at")?),
 });
 
 from_row!(OpenWrite, |row| OpenWrite { key: BlobKey(row.try_get("key")?), multipart_id: row.try_get("multipart_id")? });

@@ -61,62 +61,14 @@ macro_rules! select_listed {
 impl Images for Sqlite {
     async fn create_image(&self, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
         let mut tx = self.write().await?;
-        if let Some(request_id) = &new.request_id
-            && let Some(first) = image_of_request(&mut tx, new.owner, request_id).await?
-        {
-            return Ok(Created::Repeated(image(&mut tx, first).await?));
+        if let Some(repeated) = repeated(&mut tx, &new).await? {
+            return Ok(repeated);
         }
-        let Some(owner) = users::user(&mut tx, new.owner).await? else {
-            return Ok(Created::OwnerMissing);
-        };
-        if owner.used_bytes + new.original.digest.size_bytes > owner.quota_bytes {
-            return Ok(Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes: owner.used_bytes });
+        let created = create(&mut tx, new, now).await?;
+        if std::matches!(created, Created::New(_)) {
+            tx.commit().await?;
         }
-        let original_bytes = new.original.digest.size_bytes as i64;
-        count(&mut tx, new.owner, Counted { images: 1, original_bytes, ..Counted::default() }).await?;
-        insert_blob(&mut tx, &new.original, now).await?;
-        let id = query_scalar(
-            "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, size_bytes, sha256, created_at, labels)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
-        )
-        .bind(new.owner.0)
-        .bind(&new.file_name)
-        .bind(new.header.format.name())
-        .bind(new.header.width)
-        .bind(new.header.height)
-        .bind(new.header.frame_count)
-        .bind(&new.original.key.0)
-        .bind(original_bytes)
-        .bind(new.original.digest.sha256.as_slice())
-        .bind(now.0)
-        .bind(labels_json(&new.labels))
-        .fetch_one(&mut *tx)
-        .await
-        .map(ImageId)?;
-        for format in &new.renditions {
-            query(
-                "INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
-                 VALUES ($1, $2, $2, 'pending', $3, $3, $3)",
-            )
-            .bind(id.0)
-            .bind(format.name())
-            .bind(now.0)
-            .execute(&mut *tx)
-            .await?;
-        }
-        if let Some(request_id) = &new.request_id {
-            query("INSERT INTO requests (owner_id, request_id, image_id, created_at) VALUES ($1, $2, $3, $4)")
-                .bind(new.owner.0)
-                .bind(request_id)
-                .bind(id.0)
-                .bind(now.0)
-                .execute(&mut *tx)
-                .await?;
-        }
-        changes::append(&mut tx, id, new.owner, ChangeKind::Created, now).await?;
-        let created = image(&mut tx, id).await?;
-        tx.commit().await?;
-        created.map(Created::New).ok_or_else(|| StoreError::new(Kind::Internal, format!("image {id} is gone before it was committed")))
+        Ok(created)
     }
 
     async fn image_by_request(&self, owner: UserId, request_id: &str) -> Result<Option<Option<Image>>, StoreError> {
@@ -210,6 +162,70 @@ impl Images for Sqlite {
         let blob = query_as("SELECT key, size_bytes, sha256, block_crc32c FROM blobs WHERE key = $1 AND doomed_at IS NULL");
         Ok(blob.bind(&key.0).fetch_optional(&self.readers).await?)
     }
+}
+
+/// What an earlier request of the same name made, if there was one.
+pub(super) async fn repeated(connection: &mut SqliteConnection, new: &NewImage) -> Result<Option<Created>, StoreError> {
+    let Some(request_id) = &new.request_id else { return Ok(None) };
+    match image_of_request(&mut *connection, new.owner, request_id).await? {
+        Some(first) => Ok(Some(Created::Repeated(image(connection, first).await?))),
+        None => Ok(None),
+    }
+}
+
+/// Writes what a new image consists of, in a transaction of the caller's.
+pub(super) async fn create(connection: &mut SqliteConnection, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
+    let Some(owner) = users::user(connection, new.owner).await? else {
+        return Ok(Created::OwnerMissing);
+    };
+    let used_bytes = owner.used_bytes + owner.unfinished_bytes;
+    if used_bytes + new.original.digest.size_bytes > owner.quota_bytes {
+        return Ok(Created::OverQuota { quota_bytes: owner.quota_bytes, used_bytes });
+    }
+    let original_bytes = new.original.digest.size_bytes as i64;
+    count(connection, new.owner, Counted { images: 1, original_bytes, ..Counted::default() }).await?;
+    insert_blob(connection, &new.original, now).await?;
+    let id = query_scalar(
+        "INSERT INTO images (owner_id, file_name, format, width, height, frame_count, original_key, size_bytes, sha256, created_at, labels)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+    )
+    .bind(new.owner.0)
+    .bind(&new.file_name)
+    .bind(new.header.format.name())
+    .bind(new.header.width)
+    .bind(new.header.height)
+    .bind(new.header.frame_count)
+    .bind(&new.original.key.0)
+    .bind(original_bytes)
+    .bind(new.original.digest.sha256.as_slice())
+    .bind(now.0)
+    .bind(labels_json(&new.labels))
+    .fetch_one(&mut *connection)
+    .await
+    .map(ImageId)?;
+    for format in &new.renditions {
+        query(
+            "INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at)
+             VALUES ($1, $2, $2, 'pending', $3, $3, $3)",
+        )
+        .bind(id.0)
+        .bind(format.name())
+        .bind(now.0)
+        .execute(&mut *connection)
+        .await?;
+    }
+    if let Some(request_id) = &new.request_id {
+        query("INSERT INTO requests (owner_id, request_id, image_id, created_at) VALUES ($1, $2, $3, $4)")
+            .bind(new.owner.0)
+            .bind(request_id)
+            .bind(id.0)
+            .bind(now.0)
+            .execute(&mut *connection)
+            .await?;
+    }
+    changes::append(connection, id, new.owner, ChangeKind::Created, now).await?;
+    let created = image(connection, id).await?;
+    created.map(Created::New).ok_or_else(|| StoreError::new(Kind::Internal, format!("image {id} is gone before it was committed")))
 }
 
 pub(super) async fn insert_blob(connection: &mut SqliteConnection, blob: &StoredBlob, now: Timestamp) -> sqlx::Result<()> {

@@ -13,6 +13,7 @@ mod shares;
 pub(crate) mod support;
 mod tokens;
 mod upkeep;
+mod uploads;
 mod usage;
 mod users;
 mod writes;
@@ -138,6 +139,15 @@ macro_rules! catalog_suite {
                 failures_are_listed_latest_first_and_a_few_at_a_time
                 failure_filters_show_exactly_what_matches
                 what_is_retried_or_deleted_is_no_failure_any_more;
+            uploads:
+                an_upload_reads_back_as_recorded_and_counts
+                whoever_takes_an_upload_shuts_out_the_one_before
+                of_holders_at_once_the_latest_is_left
+                a_finished_upload_is_an_image_and_no_more_an_upload
+                unfinished_uploads_count_toward_the_quota
+                a_dropped_upload_is_gone_and_counts_no_more
+                stale_uploads_are_the_old_ones_and_those_of_deleted_users
+                what_an_upload_began_is_not_unrecorded;
             writes:
                 a_noted_write_is_stale_after_its_time
                 a_write_noted_again_is_the_latest

@@ -57,6 +57,7 @@ pub(super) async fn totals_tell_what_is_there(fresh: Fresh) {
         image_count: 2,
         original_bytes: 2 * SIZE_BYTES,
         rendition_bytes: SIZE_BYTES,
+        unfinished_bytes: 0,
         ready_count: 1,
         pending_count: 1,
         pending_since: Some(second(30)),

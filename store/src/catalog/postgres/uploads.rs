@@ -1,0 +1,116 @@
+use async_trait::async_trait;
+use sqlx::{PgConnection, query, query_as, query_scalar};
+
+use super::{Postgres, images};
+use crate::{
+    Created, Hold, NewImage, OpenUpload, Recorded, StoreError, Timestamp, UserId,
+    catalog::{
+        Uploads,
+        rows::{checksums_to_bytes, upload_columns},
+    },
+};
+
+#[async_trait]
+impl Uploads for Postgres {
+    async fn open_upload(&self, owner: UserId, upload_id: &str) -> Result<Option<OpenUpload>, StoreError> {
+        let upload = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
+        Ok(upload.bind(owner.0).bind(upload_id).fetch_optional(&self.pool).await?)
+    }
+
+    async fn take_upload(&self, owner: UserId, upload_id: &str, now: Timestamp) -> Result<Option<OpenUpload>, StoreError> {
+        let upload = query_as(concat!(
+            "UPDATE uploads SET hold = greatest(hold + 1, $3), updated_at = $3 WHERE owner_id = $1 AND upload_id = $2 RETURNING ",
+            upload_columns!()
+        ));
+        Ok(upload.bind(owner.0).bind(upload_id).bind(now.0).fetch_optional(&self.pool).await?)
+    }
+
+    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        if !lock_owner(&mut tx, upload.owner).await? {
+            return Ok(Recorded::TakenOver);
+        }
+        let before = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
+        let before: Option<OpenUpload> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
+        let recorded = query(
+            "INSERT INTO uploads (owner_id, upload_id, hold, key, place, size_bytes, block_crc32c, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (owner_id, upload_id) DO UPDATE SET hold = excluded.hold, key = excluded.key, place = excluded.place,
+                 size_bytes = excluded.size_bytes, block_crc32c = excluded.block_crc32c, updated_at = excluded.updated_at
+             WHERE uploads.hold <= excluded.hold",
+        )
+        .bind(upload.owner.0)
+        .bind(&upload.upload_id)
+        .bind(upload.hold.0)
+        .bind(&upload.partial.key.0)
+        .bind(&upload.partial.place)
+        .bind(upload.partial.size_bytes as i64)
+        .bind(checksums_to_bytes(&upload.partial.block_crc32c))
+        .bind(upload.updated_at.0)
+        .execute(&mut *tx)
+        .await?;
+        if recorded.rows_affected() == 0 {
+            return Ok(Recorded::TakenOver);
+        }
+        let counted_bytes = before.as_ref().map_or(0, |before| before.partial.size_bytes);
+        count(&mut tx, upload.owner, upload.partial.size_bytes as i64 - counted_bytes as i64).await?;
+        tx.commit().await?;
+        Ok(Recorded::done(upload, before))
+    }
+
+    async fn finish_upload(&self, new: NewImage, hold: Hold, now: Timestamp) -> Result<Option<Created>, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let upload_id = new.request_id.clone().unwrap_or_default();
+        lock_owner(&mut tx, new.owner).await?;
+        let Some(counted_bytes) = remove(&mut tx, new.owner, &upload_id, hold).await? else {
+            tx.rollback().await?;
+            return images::repeated(self, &new).await;
+        };
+        Ok(Some(match self.create(tx, new, now).await? {
+            // Looked at after the upload came back, whose bytes are in the image already.
+            Created::OverQuota { quota_bytes, used_bytes } => {
+                Created::OverQuota { quota_bytes, used_bytes: used_bytes.saturating_sub(counted_bytes) }
+            }
+            created => created,
+        }))
+    }
+
+    async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        lock_owner(&mut tx, owner).await?;
+        let dropped = remove(&mut tx, owner, upload_id, hold).await?;
+        tx.commit().await?;
+        Ok(dropped.is_some())
+    }
+
+    async fn stale_uploads(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenUpload>, StoreError> {
+        let uploads = query_as(concat!(
+            "SELECT ",
+            upload_columns!(),
+            " FROM uploads WHERE updated_at < $1 OR owner_id IN (SELECT id FROM users WHERE deleted_at IS NOT NULL) LIMIT $2"
+        ));
+        Ok(uploads.bind(before.0).bind(i64::from(limit)).fetch_all(&self.pool).await?)
+    }
+}
+
+/// Locks the owner's row before the upload's, as everybody does who counts. `false` when the owner is deleted.
+async fn lock_owner(connection: &mut PgConnection, owner: UserId) -> sqlx::Result<bool> {
+    let is_there = query_scalar("SELECT deleted_at IS NULL FROM users WHERE id = $1 FOR UPDATE");
+    Ok(is_there.bind(owner.0).fetch_optional(connection).await?.unwrap_or(false))
+}
+
+/// Removes an upload under this hold, which counts no more then, and returns its size. `None` when there is none.
+async fn remove(connection: &mut PgConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Option<u64>> {
+    let removed = query_scalar("DELETE FROM uploads WHERE owner_id = $1 AND upload_id = $2 AND hold = $3 RETURNING size_bytes");
+    let removed: Option<i64> = removed.bind(owner.0).bind(upload_id).bind(hold.0).fetch_optional(&mut *connection).await?;
+    if let Some(size_bytes) = removed {
+        count(connection, owner, -size_bytes).await?;
+    }
+    Ok(removed.map(|size_bytes| size_bytes as u64))
+}
+
+async fn count(connection: &mut PgConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {
+    let count = query("UPDATE users SET unfinished_bytes = unfinished_bytes + $2 WHERE id = $1");
+    count.bind(owner.0).bind(more_bytes).execute(connection).await?;
+    Ok(())
+}
