@@ -2,16 +2,16 @@
 
 mod admin;
 mod auth;
-mod download;
+pub(crate) mod download;
 mod edits;
 mod guard;
 mod images;
-mod incoming;
+pub(crate) mod incoming;
 mod page;
 mod resume;
 mod shares;
 mod sight;
-mod upload;
+pub(crate) mod upload;
 mod users;
 mod watch;
 
