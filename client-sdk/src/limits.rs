@@ -56,6 +56,8 @@ pub struct Limits {
     pub max_labels_bytes: u32,
     /// Shares of one image.
     pub max_shares_per_image: u32,
+    /// Pictures of one bulk download: images times formats.
+    pub max_bulk_pictures: u32,
     /// Formats that are taken.
     pub input_formats: Vec<Format>,
     /// Formats that the workers alive now can make; empty when none is alive.

@@ -4,6 +4,7 @@
 //! where it is bytes, so that limits, rights and errors are the same.
 
 mod accept;
+mod archive;
 mod create;
 mod file_name;
 mod images;
@@ -25,7 +26,7 @@ use axum::{
 };
 use tonic::metadata::MetadataMap;
 
-pub(crate) use problem::Problem;
+pub(crate) use problem::{Problem, code_name};
 
 use crate::{
     auth::{Gate, admit_as},
@@ -44,6 +45,7 @@ pub(crate) fn routes(core: &SharedCore, gate: &Gate) -> Router {
         .route("/api/images/create", post(create::create.layer(gate("/tintype.v1.ImageService/UploadImages"))))
         .route("/api/images/list", get(images::list.layer(gate("/tintype.v1.ImageService/ListImages"))))
         .route("/api/images/get/{id}", get(picture::get.layer(gate("/tintype.v1.ImageService/DownloadImage"))))
+        .route("/api/images/archive", get(archive::archive.layer(gate("/tintype.v1.ImageService/DownloadImages"))))
         .route("/api/images/{id}", delete(images::delete.layer(gate("/tintype.v1.ImageService/DeleteImage"))))
         .route("/api/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here"))

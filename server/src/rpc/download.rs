@@ -21,9 +21,10 @@ pub(crate) type Messages = BoxStream<'static, Result<DownloadImageResponse, Stat
 /// Checked bytes of a picture, up to 256 KiB at once.
 pub(crate) type Blocks = BoxStream<'static, Result<Bytes, Status>>;
 
-/// A picture asked for, by either of its names.
+/// A picture asked for, by any of its names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wanted {
+    Original(ImageId),
     Of(ImageId, Format),
     Rendition(RenditionId),
 }
@@ -135,6 +136,10 @@ async fn wait(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Picture, R
 
 async fn find(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Found, Refusal> {
     match wanted {
+        Wanted::Original(id) => {
+            let seen = core.authorizer.image(caller, id, Access::Viewer).await?;
+            Ok(Found::Picture(Box::new(original(seen, wanted))))
+        }
         Wanted::Rendition(id) => {
             let (seen, rendition) = core.authorizer.rendition(caller, id, Access::Viewer).await?;
             found(&seen, &rendition, wanted)

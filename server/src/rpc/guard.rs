@@ -23,7 +23,7 @@ struct Guard {
 impl Guard {
     async fn check(&self) -> Result<(), Refusal> {
         match self.wanted {
-            Wanted::Of(id, _) => self.authorizer.image(&self.caller, id, Access::Viewer).await.map(|_| ()),
+            Wanted::Original(id) | Wanted::Of(id, _) => self.authorizer.image(&self.caller, id, Access::Viewer).await.map(|_| ()),
             Wanted::Rendition(id) => self.authorizer.rendition(&self.caller, id, Access::Viewer).await.map(|_| ()),
         }
     }

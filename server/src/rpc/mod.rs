@@ -2,6 +2,7 @@
 
 mod admin;
 mod auth;
+pub(crate) mod bulk;
 pub(crate) mod download;
 mod edits;
 mod guard;
