@@ -67,17 +67,11 @@ impl Http {
     /// Sends the head of a request that announces that many bytes, and leaves the rest to the test; [`answer`] reads what comes back.
     pub async fn begin(&self, method: &str, place: &str, headers: &[(&str, &str)], length: usize) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).await.expect("the HTTP port answers");
-        let mut head = format!("{method} {place} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
-        if let Some(token) = &self.token {
-            head.push_str(&format!("Authorization: Bearer {token}\r\n"));
-        }
-        if length > 0 {
-            head.push_str(&format!("Content-Length: {length}\r\n"));
-        }
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
+        let mut lines = vec![format!("{method} {place} HTTP/1.1"), format!("Host: {}", self.address), "Connection: close".to_owned()];
+        lines.extend(self.token.iter().map(|token| format!("Authorization: Bearer {token}")));
+        lines.extend((length > 0).then(|| format!("Content-Length: {length}")));
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        let head = lines.join("\r\n") + "\r\n\r\n";
         stream.write_all(head.as_bytes()).await.expect("a request can be sent");
         stream
     }

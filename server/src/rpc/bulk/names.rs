@@ -44,7 +44,9 @@ impl Names {
 fn parts(info: &DownloadInfo) -> (String, String) {
     let safe = safe(&info.file_name);
     let (stem, extension) = match safe.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() && extension.len() <= 16 => (stem.to_owned(), format!(".{extension}")),
+        Some((stem, extension)) if !stem.is_empty() && extension.len() <= 16 && extension.chars().all(char::is_alphanumeric) => {
+            (stem.to_owned(), format!(".{extension}"))
+        }
         _ => (safe, String::new()),
     };
     let stem = stem.trim_end_matches(['.', ' ']).to_owned();
