@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Bucket, Client, Gate, Program, required, sign_in};
+use crate::{Bucket, Client, Gate, Http, Program, required, sign_in};
 
 /// The documented development password of the user `admin`.
 pub const ADMIN_PASSWORD: &str = "Admin555";
@@ -206,6 +206,11 @@ impl Tintype {
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
         let code = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).expect("an answer has a code");
         (code, body.to_owned())
+    }
+
+    /// A client of the HTTP port that sends a user's token.
+    pub async fn http_of(&self, username: &str) -> Http {
+        Http::new(&self.http_url, self.client_of(username).await.token.as_deref())
     }
 
     /// A connection without a token.

@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Ls(Ls),
     /// Tell everything about one image
     Show(Show),
-    /// Download an image in the format asked for; a rendition that it never had is asked for and waited for
+    /// Download images in the format asked for; a rendition that a single image never had is asked for and waited for
     Get(Get),
     /// Ask for an image in a format, in any size and quality, made in the background: prints the rendition's id, file name, state and spec
     Render(Render),
@@ -163,17 +163,21 @@ pub(crate) struct Show {
 
 #[derive(Debug, Group)]
 pub(crate) struct Get {
-    /// Id of the image
-    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) id: i64,
-    /// The format wanted
-    #[arg(long, value_name = "FORMAT", default_value = "jpeg")]
-    pub(crate) format: Format,
+    /// Ids of the images; several go into a folder or an archive
+    #[arg(required_unless_present = "all", value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) ids: Vec<i64>,
+    /// All images of the user
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// The format wanted; jpeg if it is not said
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
     /// The image as it was uploaded, whatever its format
     #[arg(long, conflicts_with_all = ["format", "SpecArgs"])]
     pub(crate) original: bool,
     /// Where to write it: a file, which is replaced if it is there, a folder, or `-` for standard output. Without it, a file in the
-    /// current folder is named after the uploaded one
+    /// current folder is named after the uploaded one. Several images, or all, go into a folder, or into an archive if this ends with `.zip`
+    /// or `.tar`; what could not be included is named on standard error, or in the archive's `manifest.json`
     #[arg(long = "out", short = 'o', value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Replace a file that is there also when its name was not given

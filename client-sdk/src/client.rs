@@ -13,8 +13,8 @@ use tonic::{
 };
 
 use crate::{
-    Admin, ClientBuilder, CreateRendition, DownloadRequest, Error, ErrorKind, Event, Format, Image, ImageState, Limits, ListImages,
-    Rendition, Result, RetryPolicy, Secret, SignIn, Source, TokenProvider, Tokens, UpdateImage, Upload, User, Users, Watch,
+    Admin, ClientBuilder, CreateRendition, DownloadImages, DownloadRequest, Error, ErrorKind, Event, Format, Image, ImageState, Limits,
+    ListImages, Rendition, Result, RetryPolicy, Secret, SignIn, Source, TokenProvider, Tokens, UpdateImage, Upload, User, Users, Watch,
     retry::Attempts, token, wire,
 };
 
@@ -190,6 +190,11 @@ impl Client {
     /// Downloads an image, as JPEG unless another format is asked for: a builder, see [`DownloadRequest`].
     pub fn download(&self, image_id: i64) -> DownloadRequest {
         DownloadRequest::image(self.clone(), image_id)
+    }
+
+    /// Downloads many images: a builder, see [`DownloadImages`]. Of all images that a list would show see [`ListImages::download`].
+    pub fn download_images(&self, image_ids: impl IntoIterator<Item = i64>) -> DownloadImages {
+        DownloadImages::of(self.clone(), image_ids.into_iter().collect())
     }
 
     /// Downloads one certain rendition: a builder, see [`DownloadRequest`].

@@ -297,7 +297,7 @@ async fn first_message(
 }
 
 /// A file that vanishes unless it is given its name, in the folder where it is to appear, so that renaming it is atomic.
-fn create_beside(path: &Path) -> io::Result<(NamedTempFile, std::fs::File)> {
+pub(crate) fn create_beside(path: &Path) -> io::Result<(NamedTempFile, std::fs::File)> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tintype-").suffix(".part");

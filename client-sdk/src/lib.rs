@@ -31,6 +31,7 @@
 
 mod admin;
 mod builder;
+mod bulk;
 mod client;
 mod download;
 mod edits;
@@ -55,6 +56,7 @@ mod wire;
 pub use admin::{Admin, FailurePage, Failures};
 pub use async_trait::async_trait;
 pub use builder::{ClientBuilder, TlsOptions};
+pub use bulk::{DownloadImages, Fetched};
 pub use client::Client;
 pub use download::{Download, DownloadInfo, DownloadRequest};
 pub use edits::{CreateRendition, UpdateImage};

@@ -58,6 +58,8 @@ pub struct Limits {
     pub max_shares_per_image: u32,
     /// How long what is durable of an unfinished upload is kept.
     pub upload_expiry: Duration,
+    /// Pictures of one bulk download: images times formats.
+    pub max_bulk_pictures: u32,
     /// Formats that are taken.
     pub input_formats: Vec<Format>,
     /// Formats that the workers alive now can make; empty when none is alive.

@@ -8,7 +8,7 @@ use futures_util::{
 };
 use tintype_proto::v1::{ImageFilter, ListImagesRequest};
 
-use crate::{Client, Format, Image, Owner, RenditionState, Result, shares, wire};
+use crate::{Client, DownloadImages, Format, Image, Owner, RenditionState, Result, shares, wire};
 
 /// Which images to list; from [`Client::images`]. Every choice must hold; without one, all images of the caller are listed.
 #[derive(Debug, Clone)]
@@ -88,6 +88,11 @@ impl ListImages {
             let list = self.clone();
             async move { list.page(&token).await.map(|page| (page.images, page.next_page_token)) }
         })
+    }
+
+    /// Downloads all of them: a builder, see [`DownloadImages`].
+    pub fn download(self) -> DownloadImages {
+        DownloadImages::chosen(self.client, self.filter)
     }
 
     /// One page: the first for an empty token, else the one after the page that gave it.

@@ -25,6 +25,7 @@ use crate::{
     core::{Core, SharedCore},
     events, faces,
     health::watch_health,
+    http,
     limits::Limits,
     status::Chain,
     usage::Usage,
@@ -80,8 +81,9 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     sessions.watch(stores.catalog.clone());
     let rates = Rates::new(core.limits.requests_per_second, core.limits.request_burst);
     let gate = Gate { tokens: Tokens::new(stores.catalog.clone()), rates, sessions };
+    let rest = http::routes(&core, &gate);
     let grpc = faces::grpc_routes(&core, gate, HealthService::from_health_reporter(reporter))?;
-    let http = faces::http_routes(grpc.clone(), health);
+    let http = faces::http_routes(grpc.clone(), rest, health);
 
     let grpc_listener = TcpListener::bind(config.grpc_addr).await.with_context(|| format!("gRPC address {}", config.grpc_addr))?;
     let http_listener = TcpListener::bind(config.http_addr).await.with_context(|| format!("HTTP address {}", config.http_addr))?;

@@ -1,4 +1,4 @@
-//! The two ports: gRPC, and HTTP with gRPC-Web and `/healthz`. Both carry the same gRPC routes behind the same gate.
+//! The two ports: gRPC, and HTTP with gRPC-Web, REST and `/healthz`. Both carry the same gRPC routes behind the same gate.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::json;
 use tintype_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -29,6 +28,7 @@ use crate::{
     auth::{Gate, admit},
     core::SharedCore,
     health::HealthReceiver,
+    http::Problem,
     limits::Limits,
     rpc::{AdminRpcs, AuthRpcs, ImageRpcs, UserRpcs},
     status::no_such_method,
@@ -66,11 +66,11 @@ pub(crate) fn grpc_routes(core: &SharedCore, gate: Gate, health: HealthService) 
     Ok(routes.into_axum_router().layer(middleware::from_fn_with_state(gate, admit)))
 }
 
-/// The HTTP port: the gRPC routes in gRPC-Web, and what plain HTTP clients ask for.
-pub(crate) fn http_routes(grpc: Router, health: HealthReceiver) -> Router {
+/// The HTTP port: the gRPC routes in gRPC-Web, REST, and what plain HTTP clients ask for.
+pub(crate) fn http_routes(grpc: Router, rest: Router, health: HealthReceiver) -> Router {
     // Outside the gRPC-Web layer, which answers 400 to every other HTTP/1.1 request.
     let plain = Router::new().route("/healthz", get(healthz)).with_state(health);
-    grpc.layer(GrpcWebLayer::new()).fallback(not_found).merge(plain)
+    grpc.layer(GrpcWebLayer::new()).fallback(not_found).merge(plain).merge(rest)
 }
 
 /// A server with every limit set.
@@ -101,5 +101,5 @@ async fn not_found(request: Request) -> Response {
     if content_type.starts_with("application/grpc") {
         return no_such_method().into_http();
     }
-    (StatusCode::NOT_FOUND, Json(json!({ "error": "nothing here; see /healthz" }))).into_response()
+    Problem::new(StatusCode::NOT_FOUND, "nothing is here; see /api/openapi.json").into_response()
 }

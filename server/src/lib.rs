@@ -10,6 +10,7 @@ mod events;
 mod faces;
 mod health;
 mod healthcheck;
+mod http;
 mod limits;
 mod rpc;
 mod status;

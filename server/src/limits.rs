@@ -58,6 +58,8 @@ impl Limits {
     pub(crate) const MAX_SHARES_PER_IMAGE: u32 = 100;
     /// Images that can be named in one watch.
     pub(crate) const MAX_WATCHED_IMAGES: usize = 1000;
+    /// Pictures of one bulk download: of each an archive keeps a few hundred bytes in memory until its end.
+    pub(crate) const MAX_BULK_PICTURES: usize = 20_000;
     /// Watches of this server at once.
     pub(crate) const MAX_WATCHES: usize = 10_000;
 }

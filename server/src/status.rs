@@ -177,9 +177,14 @@ impl Refusal {
 
     /// The same as a message for the `failed` of an upload.
     pub(crate) fn into_proto(self) -> pb::Status {
-        // The details of a status are the same message, encoded.
-        pb::Status::decode(Status::from(self).details()).expect("what was encoded just now can be decoded")
+        proto_status(&self.into())
     }
+}
+
+/// A status built here, as a message.
+pub(crate) fn proto_status(status: &Status) -> pb::Status {
+    // The details of a status are the same message, encoded.
+    pb::Status::decode(status.details()).expect("what was encoded here can be decoded")
 }
 
 /// What a caller is told who calls a method that does not exist.

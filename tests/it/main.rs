@@ -3,6 +3,7 @@
 mod access;
 mod account_commands;
 mod admin;
+mod bulk;
 mod command_line;
 mod containment;
 mod conversion;
@@ -20,6 +21,9 @@ mod privacy;
 mod quota;
 mod refusals;
 mod requested;
+mod rest;
+mod rest_refusals;
+mod rest_tools;
 mod restarts;
 mod resumed;
 mod s3;

@@ -16,17 +16,18 @@ use crate::{
 
 pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<()> {
     let client = super::signed_in(common)?.build()?;
-    let target = target(&client, &get).await?;
+    let [id] = get.ids[..] else { bail!("one image is meant here") };
+    let target = target(&client, id, &get).await?;
     match &target.out {
-        Out::Stdout => copy(begin(&client, &get, target.format).await?, stdout()).await,
+        Out::Stdout => copy(begin(&client, id, &get, target.format).await?, stdout()).await,
         // A pipe or a device is written to; giving it a new file's name would take it away from everybody.
-        Out::Special(path) => copy(begin(&client, &get, target.format).await?, OpenOptions::new().write(true).open(path).await?).await,
+        Out::Special(path) => copy(begin(&client, id, &get, target.format).await?, OpenOptions::new().write(true).open(path).await?).await,
         Out::File { path, replace } => {
             // Before the bytes are fetched for nothing; that no file is replaced unasked is made sure when it is given its name.
             if !replace && path.symlink_metadata().is_ok() {
                 bail!("{} is there already; --force replaces it", path.display());
             }
-            let info = begin(&client, &get, target.format).await?.save(path, *replace).await?;
+            let info = begin(&client, id, &get, target.format).await?.save(path, *replace).await?;
             common.output.line(|| path.display().to_string(), || saved_json(path, &info))
         }
     }
@@ -48,10 +49,10 @@ enum Out {
 }
 
 /// Where to write, and in which format to ask for it.
-async fn target(client: &Client, get: &Get) -> anyhow::Result<Target> {
+async fn target(client: &Client, id: i64, get: &Get) -> anyhow::Result<Target> {
     let named_after_image = get.out.as_deref().is_none_or(Path::is_dir);
-    let image = if get.original || named_after_image { Some(client.image(get.id).await?) } else { None };
-    let format = image.as_ref().filter(|_| get.original).map_or(get.format, |image| image.format);
+    let image = if get.original || named_after_image { Some(client.image(id).await?) } else { None };
+    let format = image.as_ref().filter(|_| get.original).map_or(get.format.unwrap_or(Format::Jpeg), |image| image.format);
     let out = match (&get.out, image) {
         (Some(out), _) if out == Path::new("-") => Out::Stdout,
         (folder, Some(image)) if named_after_image => {
@@ -70,11 +71,11 @@ async fn target(client: &Client, get: &Get) -> anyhow::Result<Target> {
     Ok(Target { out, format })
 }
 
-async fn begin(client: &Client, get: &Get, format: Format) -> anyhow::Result<Download> {
+async fn begin(client: &Client, id: i64, get: &Get, format: Format) -> anyhow::Result<Download> {
     let request = if get.spec.is_empty() {
-        client.download(get.id).format(format).or_create()
+        client.download(id).format(format).or_create()
     } else {
-        let rendition = get.spec.apply(client.create_rendition(get.id, format)).send().await?;
+        let rendition = get.spec.apply(client.create_rendition(id, format)).send().await?;
         client.download_rendition(rendition.id).wait()
     };
     Ok(if get.wait { request.wait() } else { request }.send().await?)
@@ -87,7 +88,7 @@ async fn copy(mut download: Download, mut out: impl AsyncWrite + Unpin) -> anyho
     out.flush().await.map_err(output_error)
 }
 
-fn saved_json(path: &Path, info: &DownloadInfo) -> serde_json::Value {
+pub(super) fn saved_json(path: &Path, info: &DownloadInfo) -> serde_json::Value {
     json!({
         "path": path.display().to_string(),
         "id": info.image_id.to_string(),

@@ -4,6 +4,7 @@ mod completions;
 mod edit;
 mod failures;
 mod get;
+mod get_many;
 mod login;
 mod logout;
 mod ls;
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Upload(upload) => return upload::run(&common, upload).await,
         Command::Ls(ls) => ls::run(&common, ls).await?,
         Command::Show(show) => show::run(&common, &show).await?,
+        Command::Get(get) if get.all || get.ids.len() > 1 => return get_many::run(&common, get).await,
         Command::Get(get) => get::run(&common, get).await?,
         Command::Render(render) => render::run(&common, render).await?,
         Command::Edit(edit) => edit::run(&common, edit).await?,

@@ -290,6 +290,7 @@ impl v1::auth_service_server::AuthService for Fake {
 impl v1::image_service_server::ImageService for Fake {
     type UploadImagesStream = ReceiverStream<Result<v1::UploadImagesResponse, Status>>;
     type DownloadImageStream = ReceiverStream<Result<v1::DownloadImageResponse, Status>>;
+    type DownloadImagesStream = ReceiverStream<Result<v1::DownloadImagesResponse, Status>>;
     type WatchImagesStream = BoxStream<'static, Result<v1::WatchImagesResponse, Status>>;
 
     async fn upload_images(
@@ -421,6 +422,10 @@ impl v1::image_service_server::ImageService for Fake {
 
     async fn list_shares(&self, _: Request<v1::ListSharesRequest>) -> Result<Response<v1::ListSharesResponse>, Status> {
         Err(Status::unimplemented("there is one user"))
+    }
+
+    async fn download_images(&self, _: Request<v1::DownloadImagesRequest>) -> Result<Response<Self::DownloadImagesStream>, Status> {
+        Err(Status::unimplemented("archives are tried with the real service"))
     }
 
     async fn watch_images(&self, request: Request<v1::WatchImagesRequest>) -> Result<Response<Self::WatchImagesStream>, Status> {

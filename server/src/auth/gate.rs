@@ -8,9 +8,8 @@ use axum::{
 };
 use tintype_proto::v1::ErrorReason;
 use tintype_store::{Kind, Scope, SignedIn, StoreError};
-use tonic::Status;
 
-use super::{Need, Rates, Session, Sessions, Tokens, need};
+use super::{Need, Protocol, Rates, Session, Sessions, Tokens, need};
 use crate::status::{Refusal, no_such_method};
 
 /// Who calls. Every request that passed [`admit`] and needs a token carries one in its extensions.
@@ -53,27 +52,36 @@ pub(crate) struct Gate {
 
 /// Lets a call through when it is open to everyone or carries a valid token that is good for it, and ends it when the token does. Wraps every
 /// gRPC route of every port.
-pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let need = need(request.uri().path());
-    if need == Some(Need::Nothing) {
-        return next.run(request).await;
-    }
-    let admitted = gate.caller(request.headers()).await.and_then(|caller| match need {
-        Some(Need::Scope(scope)) => caller.needs(scope).map(|()| caller),
-        _ => Ok(caller),
-    });
-    match admitted {
-        Err(refusal) => Status::from(refusal).into_http(),
-        Ok(_) if need.is_none() => no_such_method().into_http(),
-        Ok(caller) => {
-            let session = caller.1.clone();
-            request.extensions_mut().insert(caller);
-            session.bounds(next.run(request)).await
-        }
-    }
+    gate.answer(need, Protocol::Grpc, request, next).await
+}
+
+/// The same for a route of plain HTTP, which needs what the method needs that it stands for.
+pub(crate) async fn admit_as(State((gate, method)): State<(Gate, &'static str)>, request: Request, next: Next) -> Response {
+    gate.answer(need(method), Protocol::Rest, request, next).await
 }
 
 impl Gate {
+    async fn answer(&self, need: Option<Need>, protocol: Protocol, mut request: Request, next: Next) -> Response {
+        if need == Some(Need::Nothing) {
+            return next.run(request).await;
+        }
+        let admitted = self.caller(request.headers()).await.and_then(|caller| match need {
+            Some(Need::Scope(scope)) => caller.needs(scope).map(|()| caller),
+            _ => Ok(caller),
+        });
+        match admitted {
+            Err(refusal) => protocol.refused(refusal.into()),
+            Ok(_) if need.is_none() => protocol.refused(no_such_method()),
+            Ok(caller) => {
+                let session = caller.1.clone();
+                request.extensions_mut().insert(caller);
+                session.bounds(protocol, next.run(request)).await
+            }
+        }
+    }
+
     /// Whose token is in these headers. Counts as one call of that user.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let header = headers.get(AUTHORIZATION).ok_or_else(missing)?;

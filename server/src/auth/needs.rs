@@ -27,6 +27,7 @@ const METHODS: [(&str, Need); 27] = [
     ("ImageService/UploadImages", Need::Scope(Scope::Write)),
     ("ImageService/GetUpload", Need::Scope(Scope::Read)),
     ("ImageService/DownloadImage", Need::Scope(Scope::Read)),
+    ("ImageService/DownloadImages", Need::Scope(Scope::Read)),
     ("ImageService/GetImage", Need::Scope(Scope::Read)),
     ("ImageService/ListImages", Need::Scope(Scope::Read)),
     ("ImageService/CreateRendition", Need::Scope(Scope::Write)),

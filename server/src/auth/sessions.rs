@@ -8,15 +8,14 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    http::HeaderMap,
     response::Response,
 };
 use http_body::{Frame, SizeHint};
 use tintype_store::{StoreError, Timestamp, TokenId, catalog::Catalog};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::Status;
 
+use super::Protocol;
 use crate::status::{Chain, Refusal};
 
 /// How often the tokens of open calls are looked at: a call ends within a second of the end of its token.
@@ -89,13 +88,13 @@ impl Session {
     }
 
     /// Lets a call answer for as long as the token is valid, whether it has begun to by then or not.
-    pub(crate) async fn bounds(self, answer: impl Future<Output = Response>) -> Response {
+    pub(crate) async fn bounds(self, protocol: Protocol, answer: impl Future<Output = Response>) -> Response {
         let answer = tokio::select! {
             answer = answer => answer,
-            () = self.ended() => return Status::from(Refusal::token_invalid()).into_http(),
+            () = self.ended() => return protocol.refused(Refusal::token_invalid().into()),
         };
         let ended = Box::pin(CancellationToken::clone(&self.0).cancelled_owned());
-        answer.map(|body| Body::new(Bounded { body, ended, _session: self }))
+        answer.map(|body| Body::new(Bounded { body, ended, protocol, _session: self }))
     }
 }
 
@@ -103,6 +102,7 @@ impl Session {
 struct Bounded {
     body: Body,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    protocol: Protocol,
     _session: Session,
 }
 
@@ -114,11 +114,7 @@ impl HttpBody for Bounded {
         if !self.body.is_end_stream() && self.ended.as_mut().poll(context).is_ready() {
             // Whatever is behind the body notices that nobody reads it any more.
             self.body = Body::empty();
-            let mut trailers = HeaderMap::new();
-            return Poll::Ready(match Status::from(Refusal::token_invalid()).add_header(&mut trailers) {
-                Ok(()) => Some(Ok(Frame::trailers(trailers))),
-                Err(status) => Some(Err(axum::Error::new(status))),
-            });
+            return Poll::Ready(Some(self.protocol.cut(Refusal::token_invalid().into())));
         }
         Poll::Ready(ready!(Pin::new(&mut self.body).poll_frame(context)))
     }
@@ -151,7 +147,7 @@ mod tests {
         let session = Sessions::default().of(TokenId(1));
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
         let open = Response::new(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)));
-        let mut body = session.clone().bounds(std::future::ready(open)).await.into_body();
+        let mut body = session.clone().bounds(Protocol::Grpc, std::future::ready(open)).await.into_body();
         let mut next = async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         sender.send(Ok(Bytes::from_static(b"first"))).await.expect("it is read");
         assert!(next().await.expect("a frame").expect("no error").is_data());
@@ -166,7 +162,7 @@ mod tests {
     async fn a_call_that_has_not_answered_is_answered_for() {
         let session = Sessions::default().of(TokenId(1));
         session.0.cancel();
-        let answer = session.bounds(std::future::pending()).await;
+        let answer = session.bounds(Protocol::Grpc, std::future::pending()).await;
         assert_eq!(answer.headers()["grpc-status"], "16");
     }
 }

@@ -1,11 +1,13 @@
 use std::ops::Range;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tintype_proto::v1::{
     DownloadChunk, DownloadImageRequest, DownloadImageResponse, DownloadInfo, ErrorReason, download_image_response::Message,
 };
 use tintype_store::{
-    Access, BlobKey, Format, ImageId, Rendition, RenditionId, RenditionState, SeenImage, Spec, blobs::read_checked, rendition_file_name,
+    Access, BlobKey, Format, ImageId, Rendition, RenditionId, RenditionState, SeenImage, Spec, Timestamp, blobs::read_checked,
+    rendition_file_name,
 };
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -16,9 +18,13 @@ use crate::{auth::Caller, core::Core, status::Refusal, wire};
 /// What a download sends.
 pub(crate) type Messages = BoxStream<'static, Result<DownloadImageResponse, Status>>;
 
-/// A picture asked for, by either of its names.
+/// Checked bytes of a picture, up to 256 KiB at once.
+pub(crate) type Blocks = BoxStream<'static, Result<Bytes, Status>>;
+
+/// A picture asked for, by any of its names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wanted {
+    Original(ImageId),
     Of(ImageId, Format),
     Rendition(RenditionId),
 }
@@ -29,12 +35,17 @@ enum Found {
     Pending(ImageId, Format),
 }
 
-struct Picture {
-    info: DownloadInfo,
+/// A picture that was found and may be sent to the caller.
+pub(crate) struct Picture {
+    /// What is told of it before its bytes.
+    pub(crate) info: DownloadInfo,
+    pub(crate) size_bytes: u64,
+    /// When the upload was finished or the rendition became ready; its bytes have not changed since.
+    pub(crate) made_at: Timestamp,
+    wanted: Wanted,
     /// The image is somebody else's.
     shared: bool,
     blob: BlobKey,
-    size_bytes: u64,
 }
 
 /// Finds the picture, waits for it if that is wanted, and begins to send it.
@@ -44,8 +55,8 @@ pub(crate) async fn start(core: &Core, caller: &Caller, request: DownloadImageRe
     let limit = wire::size("limit_bytes", request.limit_bytes)?;
     let known = wire::sha256("if_none_match_sha256", &request.if_none_match_sha256)?;
 
-    let picture = if request.wait { wait(core, caller, wanted).await? } else { once(core, caller, wanted).await? };
-    let mut info = picture.info;
+    let picture = open(core, caller, wanted, request.wait).await?;
+    let mut info = picture.info.clone();
     if known.is_some_and(|known| known[..] == info.sha256[..]) {
         info.not_modified = true;
         return Ok(stream::iter([Ok(message(Message::Info(info)))]).boxed());
@@ -53,20 +64,29 @@ pub(crate) async fn start(core: &Core, caller: &Caller, request: DownloadImageRe
     let range = range(picture.size_bytes, offset, limit)?;
     info.offset_bytes = range.start as i64;
     info.length_bytes = (range.end - range.start) as i64;
+    let chunks = picture.bytes(core, caller, range).await?.map(|block| Ok(message(Message::Chunk(DownloadChunk { data: block? }))));
+    Ok(stream::iter([Ok(message(Message::Info(info)))]).chain(chunks).boxed())
+}
 
-    let stores = &core.stores;
-    let blob = stores.catalog.blob(&picture.blob).await?.ok_or_else(|| Refusal::image_not_found(ImageId(info.image_id)))?;
-    let image = info.image_id;
-    let blocks = read_checked(&*stores.blobs, &blob, range).await?;
-    let chunks = blocks.map(move |block| match block {
-        Ok(data) => Ok(message(Message::Chunk(DownloadChunk { data }))),
-        Err(error) => {
-            tracing::warn!(image.id = image, "a download ended early");
-            Err(Refusal::from(error).into())
-        }
-    });
-    let messages = stream::iter([Ok(message(Message::Info(info)))]).chain(chunks).boxed();
-    if picture.shared { guard::while_shared(core, caller, wanted, ImageId(image), messages).await } else { Ok(messages) }
+/// Finds the picture, and waits for it if that is wanted.
+pub(crate) async fn open(core: &Core, caller: &Caller, wanted: Wanted, wait: bool) -> Result<Picture, Refusal> {
+    if wait { self::wait(core, caller, wanted).await } else { once(core, caller, wanted).await }
+}
+
+impl Picture {
+    /// Sends a range of it, block by block as somebody reads them, for as long as the caller may see it.
+    pub(crate) async fn bytes(&self, core: &Core, caller: &Caller, range: Range<u64>) -> Result<Blocks, Refusal> {
+        let (stores, image) = (&core.stores, ImageId(self.info.image_id));
+        let blob = stores.catalog.blob(&self.blob).await?.ok_or_else(|| Refusal::image_not_found(image))?;
+        let blocks = read_checked(&*stores.blobs, &blob, range).await?;
+        let blocks = blocks.map(move |block| {
+            block.map_err(|error| {
+                tracing::warn!(image.id = %image, "a download ended early");
+                Refusal::from(error).into()
+            })
+        });
+        if self.shared { guard::while_shared(core, caller, self.wanted, image, blocks.boxed()).await } else { Ok(blocks.boxed()) }
+    }
 }
 
 fn wanted(request: &DownloadImageRequest) -> Result<Wanted, Refusal> {
@@ -116,23 +136,27 @@ async fn wait(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Picture, R
 
 async fn find(core: &Core, caller: &Caller, wanted: Wanted) -> Result<Found, Refusal> {
     match wanted {
+        Wanted::Original(id) => {
+            let seen = core.authorizer.image(caller, id, Access::Viewer).await?;
+            Ok(Found::Picture(Box::new(original(seen, wanted))))
+        }
         Wanted::Rendition(id) => {
             let (seen, rendition) = core.authorizer.rendition(caller, id, Access::Viewer).await?;
-            found(&seen, &rendition)
+            found(&seen, &rendition, wanted)
         }
         Wanted::Of(id, format) => {
             let seen = core.authorizer.image(caller, id, Access::Viewer).await?;
             if seen.image.header.format == format {
-                return Ok(Found::Picture(Box::new(original(seen))));
+                return Ok(Found::Picture(Box::new(original(seen, wanted))));
             }
             let automatic = Spec::new(format);
             let rendition = seen.image.renditions.iter().find(|rendition| rendition.spec == automatic);
-            found(&seen, rendition.ok_or_else(|| Refusal::no_such_rendition(id, format))?)
+            found(&seen, rendition.ok_or_else(|| Refusal::no_such_rendition(id, format))?, wanted)
         }
     }
 }
 
-fn found(seen: &SeenImage, rendition: &Rendition) -> Result<Found, Refusal> {
+fn found(seen: &SeenImage, rendition: &Rendition, wanted: Wanted) -> Result<Found, Refusal> {
     let image = &seen.image;
     match (rendition.state, &rendition.output, &rendition.failure) {
         (RenditionState::Ready, Some(output), _) => Ok(Found::Picture(Box::new(Picture {
@@ -147,16 +171,18 @@ fn found(seen: &SeenImage, rendition: &Rendition) -> Result<Found, Refusal> {
                 sha256: output.sha256.to_vec().into(),
                 ..DownloadInfo::default()
             },
+            size_bytes: output.size_bytes,
+            made_at: rendition.finished_at.unwrap_or(rendition.created_at),
+            wanted,
             shared: seen.access != Access::Owner,
             blob: output.blob.clone(),
-            size_bytes: output.size_bytes,
         }))),
         (RenditionState::Failed, _, Some(failure)) => Err(Refusal::rendition_failed(image.id, rendition.format, failure)),
         _ => Ok(Found::Pending(image.id, rendition.format)),
     }
 }
 
-fn original(SeenImage { image, access, .. }: SeenImage) -> Picture {
+fn original(SeenImage { image, access, .. }: SeenImage, wanted: Wanted) -> Picture {
     Picture {
         shared: access != Access::Owner,
         info: DownloadInfo {
@@ -169,8 +195,10 @@ fn original(SeenImage { image, access, .. }: SeenImage) -> Picture {
             sha256: image.sha256.to_vec().into(),
             ..DownloadInfo::default()
         },
-        blob: image.blob,
         size_bytes: image.size_bytes,
+        made_at: image.created_at,
+        wanted,
+        blob: image.blob,
     }
 }
 

@@ -1,9 +1,9 @@
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use tintype_proto::v1::DownloadImageResponse;
 use tintype_store::{Access, ImageId};
 use tonic::Status;
 
-use super::download::{Messages, Wanted};
+use super::download::{Blocks, Wanted};
 use crate::{
     auth::{Authorizer, Caller},
     changes::Listener,
@@ -23,35 +23,29 @@ struct Guard {
 impl Guard {
     async fn check(&self) -> Result<(), Refusal> {
         match self.wanted {
-            Wanted::Of(id, _) => self.authorizer.image(&self.caller, id, Access::Viewer).await.map(|_| ()),
+            Wanted::Original(id) | Wanted::Of(id, _) => self.authorizer.image(&self.caller, id, Access::Viewer).await.map(|_| ()),
             Wanted::Rendition(id) => self.authorizer.rendition(&self.caller, id, Access::Viewer).await.map(|_| ()),
         }
     }
 }
 
-/// The messages of a download of somebody else's image, as long as it is shared: it is withdrawn by a line of the change log, and once that
+/// The bytes of a download of somebody else's image, as long as it is shared: it is withdrawn by a line of the change log, and once that
 /// was read nothing more is sent.
-pub(crate) async fn while_shared(
-    core: &Core,
-    caller: &Caller,
-    wanted: Wanted,
-    image: ImageId,
-    messages: Messages,
-) -> Result<Messages, Refusal> {
+pub(crate) async fn while_shared(core: &Core, caller: &Caller, wanted: Wanted, image: ImageId, blocks: Blocks) -> Result<Blocks, Refusal> {
     let (authorizer, listener) = (core.authorizer.clone(), core.changes.listen());
     let guard = Guard { authorizer, caller: caller.clone(), wanted, image, listener };
     // Once more, for what happened before anybody listened.
     guard.check().await?;
-    let guarded = stream::unfold(Some((messages, guard)), |state| async {
-        let (mut messages, mut guard) = state?;
-        let message = next(&mut messages, &mut guard).await?;
-        let goes_on = message.is_ok();
-        Some((message, goes_on.then_some((messages, guard))))
+    let guarded = stream::unfold(Some((blocks, guard)), |state| async {
+        let (mut blocks, mut guard) = state?;
+        let block = next(&mut blocks, &mut guard).await?;
+        let goes_on = block.is_ok();
+        Some((block, goes_on.then_some((blocks, guard))))
     });
     Ok(guarded.boxed())
 }
 
-async fn next(messages: &mut Messages, guard: &mut Guard) -> Option<Result<DownloadImageResponse, Status>> {
+async fn next(blocks: &mut Blocks, guard: &mut Guard) -> Option<Result<Bytes, Status>> {
     loop {
         tokio::select! {
             // In this order: what is told comes before what is sent.
@@ -61,7 +55,7 @@ async fn next(messages: &mut Messages, guard: &mut Guard) -> Option<Result<Downl
                     return Some(Err(refusal.into()));
                 }
             }
-            message = messages.next() => return message,
+            block = blocks.next() => return block,
         }
     }
 }

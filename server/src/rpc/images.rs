@@ -1,16 +1,16 @@
 use tintype_proto::v1::{
-    self, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, ErrorReason,
-    GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, GetUploadRequest, GetUploadResponse, ListImagesRequest,
-    ListImagesResponse, ListSharesRequest, ListSharesResponse, RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest,
-    ShareImageResponse, UnshareImageRequest, UnshareImageResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest,
-    UploadImagesResponse, WatchImagesRequest, image_service_server::ImageService,
+    self, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest,
+    DownloadImagesRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, GetUploadRequest,
+    GetUploadResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest, ListSharesResponse, RetryRenditionRequest,
+    RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest, UnshareImageResponse, UpdateImageRequest,
+    UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest, image_service_server::ImageService,
 };
 use tintype_store::{Access, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{download, edits, page, shares, unfinished, upload, watch};
+use super::{bulk, download, edits, page, shares, unfinished, upload, watch};
 use crate::{
     auth::Caller,
     core::SharedCore,
@@ -117,6 +117,7 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         watch_heartbeat: seconds(limits.watch_heartbeat),
         max_renditions_per_image: limits.max_renditions_per_image as i32,
         max_labels_bytes: MAX_LABELS_BYTES as i32,
+        max_bulk_pictures: Limits::MAX_BULK_PICTURES as i32,
         max_shares_per_image: Limits::MAX_SHARES_PER_IMAGE as i32,
         upload_expiry: seconds(limits.upload_expiry),
     }
@@ -125,6 +126,7 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
 #[tonic::async_trait]
 impl ImageService for ImageRpcs {
     type UploadImagesStream = ReceiverStream<Result<UploadImagesResponse, Status>>;
+    type DownloadImagesStream = bulk::Messages;
     type DownloadImageStream = download::Messages;
     type WatchImagesStream = watch::Messages;
 
@@ -143,6 +145,11 @@ impl ImageService for ImageRpcs {
     async fn download_image(&self, request: Request<DownloadImageRequest>) -> Result<Response<Self::DownloadImageStream>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(download::start(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn download_images(&self, request: Request<DownloadImagesRequest>) -> Result<Response<Self::DownloadImagesStream>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(bulk::start(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn get_image(&self, request: Request<GetImageRequest>) -> Result<Response<GetImageResponse>, Status> {

@@ -2,17 +2,18 @@
 
 mod admin;
 mod auth;
-mod download;
+pub(crate) mod bulk;
+pub(crate) mod download;
 mod edits;
 mod guard;
 mod images;
-mod incoming;
+pub(crate) mod incoming;
 mod page;
 mod resume;
 mod shares;
 mod sight;
 mod unfinished;
-mod upload;
+pub(crate) mod upload;
 mod users;
 mod watch;
 

@@ -1,0 +1,140 @@
+use axum::{
+    Json,
+    body::Body,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, Method, StatusCode,
+        header::{
+            ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+            IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    response::{IntoResponse, Response},
+};
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use tintype_proto::v1::{DownloadInfo, ErrorReason};
+use tintype_store::{Format, Timestamp};
+
+use super::{
+    Problem,
+    accept::wants_image,
+    file_name::attachment,
+    id,
+    query::Query,
+    range::{Asked, asked},
+    rpc,
+};
+use crate::{
+    auth::Caller,
+    core::SharedCore,
+    rpc::download::{Wanted, open},
+    status::Refusal,
+    wire,
+};
+
+/// Somebody else's file must not run as a page of this origin, whatever a browser takes it for.
+const SANDBOX: &str = "sandbox; default-src 'none'";
+
+/// `GET` and `HEAD /api/images/get/<id>`.
+pub(crate) async fn get(State(core): State<SharedCore>, request: Request) -> Result<Response, Problem> {
+    let query = Query::of(request.uri());
+    let format = match query.value("img_format")? {
+        None => Format::Jpeg,
+        Some(text) => text.parse().map_err(|problem| Refusal::field("img_format", format_args!("is an {problem}")))?,
+    };
+    let (download, wait) = (query.flag("download")?, query.flag("wait")?);
+    let wanted = Wanted::Of(wire::image_id("id", id(&request)?)?, format);
+    let (parts, _) = request.into_parts();
+    let headers = &parts.headers;
+    let caller = Caller::of(&rpc(parts.extensions, ()))?;
+
+    let picture = open(&core, &caller, wanted, wait).await?;
+    if !download && !wants_image(headers) {
+        return Ok(([(VARY, "accept")], Json(told(&picture.info, format))).into_response());
+    }
+    let etag = format!("\"{}\"", HEXLOWER.encode(&picture.info.sha256));
+    let modified = httpdate::HttpDate::from(std::time::UNIX_EPOCH + picture.made_at.since(Timestamp(0)));
+    let about = [
+        (ETAG, etag.clone()),
+        (LAST_MODIFIED, modified.to_string()),
+        (VARY, "accept".to_owned()),
+        // What is deleted or withdrawn must not be shown any longer.
+        (CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    if is_known(headers, &etag, modified) {
+        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+    }
+    let size = picture.size_bytes;
+    let header = text(headers, &RANGE).filter(|_| may_be_a_part(headers, &etag, modified));
+    let (status, range) = match asked(header, size) {
+        Asked::All => (StatusCode::OK, 0..size),
+        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Asked::Nothing => {
+            let refusal = Refusal::new(ErrorReason::OffsetPastEnd, format!("the range is past the end of the {size} bytes"));
+            let problem = Problem::from(refusal.with("size_bytes", size));
+            return Ok(([(CONTENT_RANGE, format!("bytes */{size}"))], problem).into_response());
+        }
+    };
+    let length = range.end - range.start;
+    let content_range = format!("bytes {}-{}/{size}", range.start, range.end.max(1) - 1);
+    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::from_stream(picture.bytes(&core, &caller, range).await?) };
+    let content = [
+        (CONTENT_TYPE, media_type(format).to_owned()),
+        (CONTENT_LENGTH, length.to_string()),
+        (ACCEPT_RANGES, "bytes".to_owned()),
+        (CONTENT_DISPOSITION, attachment(&picture.info.file_name)),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (CONTENT_SECURITY_POLICY, SANDBOX.to_owned()),
+    ];
+    let answer = (status, about, content, body);
+    Ok(if status == StatusCode::OK { answer.into_response() } else { ([(CONTENT_RANGE, content_range)], answer).into_response() })
+}
+
+/// What is told of a picture instead of its bytes.
+fn told(info: &DownloadInfo, format: Format) -> Value {
+    json!({
+        "id": info.image_id,
+        "name": info.file_name,
+        "format": format.name(),
+        "content_type": media_type(format),
+        "size_bytes": info.size_bytes,
+        "width": info.width,
+        "height": info.height,
+        "sha256": HEXLOWER.encode(&info.sha256),
+    })
+}
+
+/// Whether the client has these bytes already (RFC 9110, section 13.2.2): entity tags say more than times do.
+fn is_known(headers: &HeaderMap, etag: &str, modified: httpdate::HttpDate) -> bool {
+    if headers.contains_key(IF_NONE_MATCH) {
+        let mut tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        return tags.any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag);
+    }
+    text(headers, &IF_MODIFIED_SINCE).and_then(|date| date.parse().ok()).is_some_and(|since: httpdate::HttpDate| modified <= since)
+}
+
+/// Whether what the client has a part of is still the same (RFC 9110, section 13.1.5).
+fn may_be_a_part(headers: &HeaderMap, etag: &str, modified: httpdate::HttpDate) -> bool {
+    let Some(condition) = text(headers, &IF_RANGE) else { return !headers.contains_key(IF_RANGE) };
+    condition == etag || condition.parse().is_ok_and(|date: httpdate::HttpDate| date == modified)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn media_type(format: Format) -> &'static str {
+    match format {
+        Format::Jpeg => "image/jpeg",
+        Format::Png => "image/png",
+        Format::WebP => "image/webp",
+        Format::Gif => "image/gif",
+        Format::Tiff => "image/tiff",
+        Format::Bmp => "image/bmp",
+        Format::Ico => "image/vnd.microsoft.icon",
+        Format::Avif => "image/avif",
+        Format::Qoi => "image/qoi",
+        Format::Pnm => "image/x-portable-anymap",
+    }
+}
