@@ -11,6 +11,7 @@ mod gate;
 pub mod pictures;
 mod program;
 mod random;
+mod raw;
 mod settings;
 mod watcher;
 
@@ -20,5 +21,6 @@ pub use deployment::{ADMIN_PASSWORD, Tintype};
 pub use gate::Gate;
 pub use program::{Program, own_binary};
 pub use random::{Random, seed};
+pub use raw::{RawAnswer, RawClient, grpc_message};
 pub use settings::{corpus, number, required};
 pub use watcher::{Told, Watcher};

@@ -65,10 +65,19 @@ impl Program {
 
     /// Most memory that it ever had, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn current_memory_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    fn memory_bytes(&self, line_name: &str) -> u64 {
         let pid = self.child.id().expect("it has not been waited for");
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running program has a status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells the peak");
-        let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("the peak is in kB");
+        let memory = status.lines().find_map(|line| line.strip_prefix(line_name)).expect("the kernel tells");
+        let kilobytes: u64 = memory.trim().trim_end_matches(" kB").parse().expect("it is in kB");
         kilobytes << 10
     }
 

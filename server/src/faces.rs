@@ -1,7 +1,5 @@
 //! The two ports: gRPC, and HTTP with gRPC-Web and `/healthz`. Both carry the same gRPC routes behind the same gate.
 
-use std::time::Duration;
-
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -18,15 +16,13 @@ use tintype_proto::{
         user_service_server::UserServiceServer,
     },
 };
-use tonic::{
-    service::Routes,
-    transport::{Identity, Server, ServerTlsConfig},
-};
+use tonic::service::Routes;
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use tonic_web::GrpcWebLayer;
 
 use crate::{
     auth::{Gate, admit},
+    calls::{Bounds, bound},
     core::SharedCore,
     health::HealthReceiver,
     limits::Limits,
@@ -34,19 +30,8 @@ use crate::{
     status::no_such_method,
 };
 
-/// Flow-control windows (RFC 9113, section 6.9): enough for 60 Mbit/s over 100 ms on one stream, and a bound on what one client can park here:
-/// while the store is slow, a stream has up to twice as much in memory, with the chunk at hand and what the allocator adds.
-const STREAM_WINDOW_BYTES: u32 = 3 << 18;
-const CONNECTION_WINDOW_BYTES: u32 = 5 << 19;
-/// tonic passes "unset" on as "unbounded"; these are hyper's own defaults against reset floods (CVE-2023-44487).
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_ERROR_RESETS: usize = 1024;
-const MAX_HEADER_BYTES: u32 = 16 << 10;
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
-
-/// All gRPC services behind the gate.
-pub(crate) fn grpc_routes(core: &SharedCore, gate: Gate, health: HealthService) -> anyhow::Result<Router> {
+/// All gRPC services within their bounds and behind the gate.
+pub(crate) fn grpc_routes(core: &SharedCore, bounds: Bounds, gate: Gate, health: HealthService) -> anyhow::Result<Router> {
     let auth = AuthServiceServer::new(AuthRpcs(core.clone()));
     let images = ImageServiceServer::new(ImageRpcs(core.clone())).max_decoding_message_size(Limits::MAX_MESSAGE_BYTES);
     let reflection = || {
@@ -63,31 +48,16 @@ pub(crate) fn grpc_routes(core: &SharedCore, gate: Gate, health: HealthService) 
         .add_service(HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    Ok(routes.into_axum_router().layer(middleware::from_fn_with_state(gate, admit)))
+    let routes = routes.into_axum_router().layer(middleware::from_fn_with_state(gate, admit));
+    Ok(routes.layer(middleware::from_fn_with_state(bounds, bound)))
 }
 
 /// The HTTP port: the gRPC routes in gRPC-Web, and what plain HTTP clients ask for.
-pub(crate) fn http_routes(grpc: Router, health: HealthReceiver) -> Router {
+pub(crate) fn http_routes(grpc: Router, bounds: Bounds, health: HealthReceiver) -> Router {
     // Outside the gRPC-Web layer, which answers 400 to every other HTTP/1.1 request.
     let plain = Router::new().route("/healthz", get(healthz)).with_state(health);
+    let plain = plain.layer(middleware::from_fn_with_state(bounds, bound));
     grpc.layer(GrpcWebLayer::new()).fallback(not_found).merge(plain)
-}
-
-/// A server with every limit set.
-pub(crate) fn server(limits: &Limits, tls: Option<&Identity>) -> anyhow::Result<Server> {
-    let server = Server::builder()
-        .max_concurrent_streams(limits.max_streams_per_connection)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
-        .http2_max_local_error_reset_streams(Some(MAX_ERROR_RESETS))
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE));
-    Ok(match tls {
-        Some(identity) => server.tls_config(ServerTlsConfig::new().identity(identity.clone()))?,
-        None => server,
-    })
 }
 
 async fn healthz(State(health): State<HealthReceiver>) -> Response {

@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod auth;
+mod calls;
 mod changes;
 mod config;
 mod core;
@@ -11,6 +12,7 @@ mod faces;
 mod health;
 mod healthcheck;
 mod limits;
+mod port;
 mod rpc;
 mod status;
 mod usage;

@@ -127,6 +127,21 @@ impl Refusal {
         Self::new(ErrorReason::Draining, "the server is draining").retry_after(RETRY_UNAVAILABLE)
     }
 
+    /// The time that the caller gave the call is over.
+    pub(crate) fn deadline_passed(timeout: Duration) -> Self {
+        Self::new(ErrorReason::DeadlinePassed, format!("the call did not end within {timeout:?}"))
+    }
+
+    /// The catalog does not answer at all.
+    pub(crate) fn catalog_away() -> Self {
+        Self::new(ErrorReason::StoreUnavailable, "the store is not reachable").retry_after(RETRY_UNAVAILABLE)
+    }
+
+    /// This server does as much as it can.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(ErrorReason::Overloaded, "the server has too many calls under way").retry_after(RETRY_UNAVAILABLE)
+    }
+
     /// A defect of ours: the log gets the cause, the client an id to find it by.
     pub(crate) fn internal(cause: &dyn Error) -> Self {
         let request_id = random_hex();
@@ -185,8 +200,8 @@ fn code(reason: ErrorReason) -> Code {
         R::OffsetPastEnd | R::ResumeTokenTooOld => Code::OutOfRange,
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile => Code::Aborted,
-        R::StreamIdle | R::WaitTooLong => Code::DeadlineExceeded,
-        R::StoreUnavailable | R::Draining => Code::Unavailable,
+        R::StreamIdle | R::WaitTooLong | R::DeadlinePassed | R::StreamTooSlow => Code::DeadlineExceeded,
+        R::StoreUnavailable | R::Draining | R::Overloaded => Code::Unavailable,
         R::StoredBytesCorrupt => Code::DataLoss,
         R::Internal | R::Unspecified => Code::Internal,
     }

@@ -8,6 +8,7 @@ mod containment;
 mod conversion;
 mod corpus;
 mod counted;
+mod deadlines;
 mod downloads;
 mod edits;
 mod events;

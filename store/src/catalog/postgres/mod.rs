@@ -12,20 +12,22 @@ mod upkeep;
 mod users;
 mod writes;
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool,
     error::DatabaseError,
     postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions},
 };
+
+use tokio::sync::Mutex;
 
 use super::Catalog;
 use crate::{Kind, StoreError};
 
 /// As `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
-/// Connections of one process. Ten processes leave PostgreSQL's default of 100 some room only if few are busy: raise it there.
+/// Connections of one process, besides one to ask whether the server is there. Ten processes leave PostgreSQL's default of 100 some room only if few are busy: raise it there.
 const CONNECTIONS: u32 = 10;
 /// How long a call waits for a connection: clients are told of an outage within 3 s.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,6 +44,8 @@ const SCHEMA_PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
+    /// Asks whether the server is there, also while all connections of the pool are busy.
+    pulse: Arc<Mutex<Option<PgConnection>>>,
 }
 
 impl Catalog for Postgres {}
@@ -70,7 +74,7 @@ impl Postgres {
         } else {
             schema::wait(&pool, SCHEMA_PATIENCE).await?;
         }
-        Ok(Self { pool })
+        Ok(Self { pool, pulse: Arc::default() })
     }
 }
 
