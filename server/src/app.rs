@@ -3,7 +3,8 @@
 use std::{iter, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use tintype_process::Shutdown;
+use metrics::{counter, gauge};
+use tintype_process::{Metrics, Shutdown};
 use tintype_store::{
     Schemes, Timestamp,
     open::{JobsUrl, Opener, Stores},
@@ -39,6 +40,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             config.http_addr
         );
     }
+    let metrics = Metrics::start()?;
     let started_at = Timestamp::now();
     let limits = config.limits();
     let store_config = config.stores.config()?;
@@ -80,7 +82,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     let gate = Gate { tokens: Tokens::new(stores.catalog.clone()), rates, sessions };
     let bounds = bounds(&core);
     let grpc = faces::grpc_routes(&core, bounds.clone(), gate, HealthService::from_health_reporter(reporter))?;
-    let http = faces::http_routes(grpc.clone(), bounds, health);
+    let http = faces::http_routes(grpc.clone(), bounds, health, metrics);
 
     let grpc_listener = TcpListener::bind(config.grpc_addr).await.with_context(|| format!("gRPC address {}", config.grpc_addr))?;
     let http_listener = TcpListener::bind(config.http_addr).await.with_context(|| format!("HTTP address {}", config.http_addr))?;
@@ -111,7 +113,10 @@ fn start_sweeper(core: &SharedCore, local_jobs: bool) {
     core.shutdown.spawn(async move {
         let mut orphans = OrphanSweeper::default();
         for config in iter::once(&first).chain(iter::repeat(&config)) {
-            match sweep(&stores, config, Timestamp::now()).await {
+            let swept = sweep(&stores, config, Timestamp::now()).await;
+            measure_sweep(swept.as_ref().ok());
+            measure_queue(&stores).await;
+            match swept {
                 Ok(report) if report != SweepReport::default() => tracing::info!(?report, "swept"),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = %Chain(&error), "a sweep was not complete"),
@@ -125,6 +130,29 @@ fn start_sweeper(core: &SharedCore, local_jobs: bool) {
             }
         }
     });
+}
+
+fn measure_sweep(report: Option<&SweepReport>) {
+    counter!("tintype_sweeps_total", "outcome" => if report.is_some() { "complete" } else { "incomplete" }).increment(1);
+    let Some(report) = report else { return };
+    let settled = [
+        ("expired_leases", report.expired_leases),
+        ("resent", report.resent),
+        ("removed_images", report.removed_images),
+        ("removed_blobs", report.removed_blobs),
+        ("removed_unpublished", report.removed_unpublished),
+    ];
+    for (what, count) in settled {
+        counter!("tintype_swept_total", "what" => what).increment(count);
+    }
+}
+
+/// While the catalog does not tell, what it told last stands.
+async fn measure_queue(stores: &Stores) {
+    let Ok(totals) = stores.catalog.totals().await else { return };
+    gauge!("tintype_pending_renditions").set(totals.pending_count as f64);
+    let age = totals.pending_since.map_or(Duration::ZERO, |since| Timestamp::now().since(since));
+    gauge!("tintype_oldest_pending_seconds").set(age.as_secs_f64());
 }
 
 #[cfg(feature = "embedded")]

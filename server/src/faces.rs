@@ -9,6 +9,7 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
+use tintype_process::Metrics;
 use tintype_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -53,9 +54,9 @@ pub(crate) fn grpc_routes(core: &SharedCore, bounds: Bounds, gate: Gate, health:
 }
 
 /// The HTTP port: the gRPC routes in gRPC-Web, and what plain HTTP clients ask for.
-pub(crate) fn http_routes(grpc: Router, bounds: Bounds, health: HealthReceiver) -> Router {
+pub(crate) fn http_routes(grpc: Router, bounds: Bounds, health: HealthReceiver, metrics: Metrics) -> Router {
     // Outside the gRPC-Web layer, which answers 400 to every other HTTP/1.1 request.
-    let plain = Router::new().route("/healthz", get(healthz)).with_state(health);
+    let plain = Router::new().route("/healthz", get(healthz)).with_state(health).route("/metrics", get(self::metrics)).with_state(metrics);
     let plain = plain.layer(middleware::from_fn_with_state(bounds, bound));
     grpc.layer(GrpcWebLayer::new()).fallback(not_found).merge(plain)
 }
@@ -66,10 +67,14 @@ async fn healthz(State(health): State<HealthReceiver>) -> Response {
     (code, Json(health.to_json())).into_response()
 }
 
+async fn metrics(State(metrics): State<Metrics>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], metrics.render())
+}
+
 async fn not_found(request: Request) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content_type.starts_with("application/grpc") {
         return no_such_method().into_http();
     }
-    (StatusCode::NOT_FOUND, Json(json!({ "error": "nothing here; see /healthz" }))).into_response()
+    (StatusCode::NOT_FOUND, Json(json!({ "error": "nothing here; see /healthz and /metrics" }))).into_response()
 }

@@ -22,7 +22,7 @@ mod wire_admin;
 mod wire_edits;
 mod wire_shares;
 
-use tintype_process::{Shutdown, bound_heaps, init_logs};
+use tintype_process::{Shutdown, bound_heaps, init_logs, raise_descriptor_limit};
 
 pub use config::Config;
 #[cfg(feature = "embedded")]
@@ -35,6 +35,7 @@ pub fn main(config: Config) -> anyhow::Result<()> {
     }
     bound_heaps();
     init_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some(config::Command::ResetAdmin) = config.command {
         return runtime.block_on(admin::reset(&config));

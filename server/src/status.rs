@@ -168,6 +168,11 @@ impl Refusal {
         self
     }
 
+    /// The reason's name, without the prefix of the enum.
+    pub(crate) fn reason_name(&self) -> &'static str {
+        self.0.reason.as_str_name().trim_start_matches("ERROR_REASON_")
+    }
+
     /// The same as a message for the `failed` of an upload.
     pub(crate) fn into_proto(self) -> pb::Status {
         // The details of a status are the same message, encoded.
@@ -208,8 +213,9 @@ fn code(reason: ErrorReason) -> Code {
 }
 
 impl From<Refusal> for Status {
-    fn from(Refusal(refusal): Refusal) -> Self {
-        let reason = refusal.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+    fn from(refusal: Refusal) -> Self {
+        let reason = refusal.reason_name();
+        let Refusal(refusal) = refusal;
         let mut details = ErrorDetails::new();
         if refusal.reason == ErrorReason::Internal {
             let request_id = refusal.metadata.iter().find(|(key, _)| *key == REQUEST_ID).map_or("", |(_, id)| id);

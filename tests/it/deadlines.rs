@@ -139,9 +139,12 @@ async fn a_client_that_does_not_read_is_ended_and_told_why_if_it_reads_again() {
     let request = DownloadImageRequest { image_id: image.id, format: image.format, ..DownloadImageRequest::default() };
 
     let mut never = raw.call(DOWNLOAD, &[], &request).await.expect("a stream").begun().await.expect("it begins");
-    let mut later = raw.call(DOWNLOAD, &[], &request).await.expect("a stream").begun().await.expect("it begins");
+    // Each on a connection of its own: they would share one window.
+    let second = self::raw(&tintype, &client).await;
+    let mut later = second.call(DOWNLOAD, &[], &request).await.expect("a stream").begun().await.expect("it begins");
     // Watched beside them: it has nothing to tell for longer, and goes on.
-    let mut watch = raw.call(WATCH, &[], &WatchImagesRequest::default()).await.expect("a stream").begun().await.expect("it begins");
+    let third = self::raw(&tintype, &client).await;
+    let mut watch = third.call(WATCH, &[], &WatchImagesRequest::default()).await.expect("a stream").begun().await.expect("it begins");
 
     // It is not read for longer than the server waits, and then again before its stream is taken away.
     tokio::time::sleep(Duration::from_millis(1_500)).await;

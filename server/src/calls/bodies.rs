@@ -123,6 +123,12 @@ impl Outgoing {
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.record.received(self.call.request.bytes());
+    }
+}
+
 impl HttpBody for Outgoing {
     type Data = Bytes;
     type Error = axum::Error;

@@ -17,6 +17,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use metrics::counter;
 use serde_json::json;
 use tokio::{
     sync::Semaphore,
@@ -80,6 +81,7 @@ pub(crate) async fn bound(State(bounds): State<Bounds>, request: Request, next: 
     let is_counted = !is_health && path != WATCHES;
     let place = is_counted.then(|| Arc::clone(&bounds.places).try_acquire_owned()).transpose();
     let (place, timeout) = match (place, deadline::timeout(request.headers())) {
+        (Ok(_), Ok(Some(timeout))) if timeout.is_zero() => return record.refused(Refusal::deadline_passed(timeout).into(), is_grpc),
         (Ok(place), Ok(timeout)) => (place, timeout),
         (Err(_), _) => return record.refused(Refusal::overloaded().into(), is_grpc),
         (_, Err(refusal)) => return record.refused(refusal.into(), is_grpc),
@@ -176,6 +178,7 @@ impl Call {
     }
 
     fn end_with(&self, refusal: Refusal) {
+        counter!("tintype_calls_cut_off_total", "reason" => refusal.reason_name()).increment(1);
         let status = Status::from(refusal);
         tracing::debug!(code = ?status.code(), "ended a call: {}", status.message());
         let _ = self.status.set(status);

@@ -81,6 +81,11 @@ impl Pace {
         state.seen.bytes += bytes as u64;
     }
 
+    /// All bytes so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().seen.bytes
+    }
+
     /// When to look again, or why the client is not waited for any longer.
     pub(super) fn look(&self, now: Instant) -> Result<Instant, Refusal> {
         let idle = self.patience.idle;

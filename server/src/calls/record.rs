@@ -40,6 +40,10 @@ impl Record {
         }
     }
 
+    pub(super) fn received(&self, bytes: u64) {
+        counter!("tintype_received_bytes_total", "method" => self.method).increment(bytes);
+    }
+
     pub(super) fn sent(&mut self, bytes: usize) {
         self.sent_bytes += bytes as u64;
     }

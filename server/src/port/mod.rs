@@ -13,6 +13,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
+use metrics::counter;
 use tintype_process::Shutdown;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -92,6 +93,7 @@ impl Port {
         let place = match self.places.take(source.ip()) {
             Ok(place) => place,
             Err(limit) => {
+                counter!("tintype_connections_refused_total", "limit" => limit).increment(1);
                 tracing::debug!(%source, limit, "no place for a connection");
                 return;
             }

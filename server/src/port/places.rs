@@ -4,6 +4,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use metrics::gauge;
+
 use crate::auth::network;
 
 /// How many connections there may be, in all and from one address. Cheap to clone; all clones are one.
@@ -45,6 +47,7 @@ impl Places {
         }
         *of_source += 1;
         taken.total += 1;
+        gauge!("tintype_connections_open").set(taken.total as f64);
         Ok(Place { source, places: self.clone() })
     }
 
@@ -58,6 +61,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
         taken.total -= 1;
+        gauge!("tintype_connections_open").set(taken.total as f64);
         if let Some(of_source) = taken.by_source.get_mut(&self.source) {
             *of_source -= 1;
             if *of_source == 0 {
