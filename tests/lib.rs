@@ -4,9 +4,11 @@
 //! Nothing here sleeps: what a program says on its output, and calls that answer when something is so, tell when to go on.
 #![warn(missing_docs)]
 
+mod balancer;
 mod bucket;
 mod client;
 mod deployment;
+mod frames;
 mod gate;
 pub mod pictures;
 mod program;
@@ -15,9 +17,11 @@ mod raw;
 mod settings;
 mod watcher;
 
+pub use balancer::Balancer;
 pub use bucket::Bucket;
 pub use client::{Bearer, Client, Download, Refused, Upload, sign_in};
 pub use deployment::{ADMIN_PASSWORD, Tintype};
+pub use frames::Frames;
 pub use gate::Gate;
 pub use program::{Program, own_binary};
 pub use random::{Random, seed};

@@ -98,8 +98,27 @@ impl Program {
 
     /// Asks it to stop, with SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Lets it do nothing, not even end, until it is [resumed](Self::resume).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// A path as the program sees it, in its own mounts.
+    pub fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.child.id().expect("it has not been waited for")))
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid as i32)).expect("it has not been waited for");
-        kill_process(pid, Signal::TERM).expect("a program can be signalled");
+        kill_process(pid, signal).expect("a program can be signalled");
     }
 
     /// Waits until it has ended by itself.

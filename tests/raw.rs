@@ -35,6 +35,11 @@ impl RawClient {
         Self { requests, authority, token }
     }
 
+    /// Whether the server has not hung up yet.
+    pub async fn is_open(&self) -> bool {
+        self.requests.clone().ready().await.is_ok()
+    }
+
     /// Begins a call of a method such as `tintype.v1.ImageService/UploadImages`, with more headers.
     pub async fn begin(&self, method: &str, headers: &[(&str, &str)]) -> Result<(SendStream<Bytes>, RawAnswer), h2::Error> {
         let mut request = Request::post(format!("http://{}/{method}", self.authority))
