@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::{
     RecvStream, SendStream,
@@ -38,6 +40,14 @@ impl RawClient {
     /// Whether the server has not hung up yet.
     pub async fn is_open(&self) -> bool {
         self.requests.clone().ready().await.is_ok()
+    }
+
+    /// Returns when it has.
+    pub async fn hung_up(&self) {
+        // Whether it has is only known once the connection itself had its turn.
+        while self.is_open().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Begins a call of a method such as `tintype.v1.ImageService/UploadImages`, with more headers.

@@ -93,9 +93,7 @@ async fn idle_connections_are_closed_and_so_are_heads_that_do_not_come() {
         let half_a_head = (0..50).map(|_| silent(http, b"GET /healthz HTTP/1.1\r\nHost: x\r\n"));
         let libraries = (0..50).map(|_| async {
             let raw = scene.raw().await;
-            while raw.is_open().await {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            raw.hung_up().await;
         });
         tokio::join!(join_all(nothing), join_all(half_a_head), join_all(libraries))
     };
@@ -180,8 +178,7 @@ async fn connections_beyond_those_of_a_source_are_closed_at_once() {
         kept.push(raw);
     }
     let beyond = scene.raw().await;
-    let closed = async { while beyond.is_open().await {} };
-    tokio::time::timeout(Duration::from_secs(5), closed).await.expect("it is closed at once");
+    tokio::time::timeout(Duration::from_secs(5), beyond.hung_up()).await.expect("it is closed at once");
     let elsewhere = Client::connect_from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), &scene.tintype.grpc_url).await;
     let elsewhere = Client { token: scene.client.token.clone(), ..elsewhere };
     elsewhere.image(scene.image.id).await.expect("others have theirs");

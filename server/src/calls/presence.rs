@@ -1,13 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tintype_store::{Kind, catalog::Catalog};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
-
-/// How long the catalog may take to answer the smallest question. With the interval it is shorter than the 3 s within which clients are told.
-const PATIENCE: Duration = Duration::from_secs(2);
+use tokio::{sync::watch, time::sleep};
 
 /// Whether the catalog answers. A server that was stopped or cut off says nothing at all, and a statement that it was sent before would wait
 /// until the connection breaks; so it is asked something small beside them. Cheap to clone; all clones are one.
@@ -28,11 +22,7 @@ impl Presence {
         let (sender, receiver) = watch::channel(true);
         tokio::spawn(async move {
             loop {
-                let answers = match timeout(PATIENCE, catalog.ping()).await {
-                    Ok(Err(error)) => error.kind() != Kind::Unavailable,
-                    Ok(Ok(())) => true,
-                    Err(_) => false,
-                };
+                let answers = catalog.ping().await.err().is_none_or(|error| error.kind() != Kind::Unavailable);
                 let changed = sender.send_if_modified(|before| std::mem::replace(before, answers) != answers);
                 if changed && !answers {
                     tracing::warn!("the catalog does not answer; calls that wait for it are refused");

@@ -31,6 +31,8 @@ const OLDEST_SERVER: u32 = 13_00_00;
 const CONNECTIONS: u32 = 10;
 /// How long a call waits for a connection: clients are told of an outage within 3 s.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server that is busy may take to answer the smallest question: with what comes before and after, shorter than those 3 s.
+const PING_TIMEOUT: Duration = Duration::from_millis(2_200);
 /// Longer than any statement takes that has an index; ends those that would pile up.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Locks are held for one short transaction.

@@ -1,9 +1,8 @@
 use async_trait::async_trait;
 use sqlx::{Connection, PgConnection, query, query_as, query_scalar};
-
 use tokio::time::timeout;
 
-use super::{ACQUIRE_TIMEOUT, Postgres};
+use super::{PING_TIMEOUT, Postgres};
 use crate::{
     BlobKey, Kind, StoreError, StoreId, Timestamp, Worker,
     catalog::{Upkeep, rows::format_list},
@@ -13,7 +12,7 @@ use crate::{
 #[async_trait]
 impl Upkeep for Postgres {
     async fn ping(&self) -> Result<(), StoreError> {
-        let asked = timeout(ACQUIRE_TIMEOUT, async {
+        let asked = timeout(PING_TIMEOUT, async {
             let mut pulse = self.pulse.lock().await;
             // Taken out, so that a connection which does not answer is not asked again.
             let mut connection = match pulse.take() {
