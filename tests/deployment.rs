@@ -172,6 +172,11 @@ impl Tintype {
         self.set("TINTYPE_JOBS", &url);
     }
 
+    /// The NATS server.
+    pub fn nats(&self) -> &Program {
+        self.cluster.as_ref().and_then(|cluster| cluster.nats.as_ref()).expect("only a cluster has a NATS server, and it runs")
+    }
+
     /// Kills the NATS server.
     pub async fn kill_nats(&mut self) {
         let nats = self.cluster.as_mut().and_then(|cluster| cluster.nats.take());
@@ -197,9 +202,18 @@ impl Tintype {
 
     /// What `/healthz` answers: the status code and the body.
     pub async fn healthz(&self) -> (u16, String) {
+        self.ask("/healthz").await
+    }
+
+    /// What `/metrics` answers.
+    pub async fn metrics(&self) -> String {
+        self.ask("/metrics").await.1
+    }
+
+    async fn ask(&self, path: &str) -> (u16, String) {
         let address = self.http_url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).await.expect("the HTTP port answers");
-        let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("a request can be sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer comes");

@@ -1,17 +1,28 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::watch,
 };
 
-/// A door in front of a TCP service: shut, it ends every connection that goes through it and every new one, as a lost service would.
+/// A door in front of a TCP service. Shut, it ends every connection that goes through it and every new one, as a lost service would; silent, it
+/// takes everything and passes nothing on, as a service that was stopped would.
 #[derive(Debug)]
 pub struct Gate {
     /// Where the door is.
     pub address: SocketAddr,
-    open: watch::Sender<bool>,
+    door: watch::Sender<Door>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    Silent,
+    Shut,
 }
 
 impl Gate {
@@ -19,33 +30,51 @@ impl Gate {
     pub async fn before(service: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound port has an address");
-        let (open, is_open) = watch::channel(true);
+        let (sender, door) = watch::channel(Door::Open);
         let service = service.to_owned();
         tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let (service, mut is_open) = (service.clone(), is_open.clone());
+            while let Ok((client, _)) = listener.accept().await {
+                let (service, mut door) = (service.clone(), door.clone());
                 tokio::spawn(async move {
-                    if !*is_open.borrow_and_update() {
+                    if *door.borrow_and_update() == Door::Shut {
                         return;
                     }
-                    let Ok(mut server) = TcpStream::connect(service).await else { return };
+                    let Ok(server) = TcpStream::connect(service).await else { return };
+                    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
                     tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                        _ = is_open.wait_for(|open| !open) => {}
+                        () = pass_on(from_client, to_server, door.clone()) => {}
+                        () = pass_on(from_server, to_client, door.clone()) => {}
+                        _ = door.wait_for(|door| *door == Door::Shut) => {}
                     }
                 });
             }
         });
-        Self { address, open }
+        Self { address, door: sender }
     }
 
     /// Shuts it.
     pub fn shut(&self) {
-        self.open.send_replace(false);
+        self.door.send_replace(Door::Shut);
+    }
+
+    /// Passes nothing on any more.
+    pub fn silence(&self) {
+        self.door.send_replace(Door::Silent);
     }
 
     /// Opens it again.
     pub fn open(&self) {
-        self.open.send_replace(true);
+        self.door.send_replace(Door::Open);
+    }
+}
+
+/// Passes bytes on until one side ends; while it is silent, it keeps what it has.
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut door: watch::Receiver<Door>) {
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        let Ok(count @ 1..) = from.read(&mut bytes).await else { return };
+        if door.wait_for(|door| *door == Door::Open).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
     }
 }

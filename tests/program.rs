@@ -65,10 +65,19 @@ impl Program {
 
     /// Most memory that it ever had, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn current_memory_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    fn memory_bytes(&self, line_name: &str) -> u64 {
         let pid = self.pid();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running program has a status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells the peak");
-        let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("the peak is in kB");
+        let memory = status.lines().find_map(|line| line.strip_prefix(line_name)).expect("the kernel tells");
+        let kilobytes: u64 = memory.trim().trim_end_matches(" kB").parse().expect("it is in kB");
         kilobytes << 10
     }
 
@@ -94,7 +103,26 @@ impl Program {
 
     /// Asks it to stop, with SIGTERM.
     pub fn terminate(&self) {
-        kill_process(self.pid(), Signal::TERM).expect("a program can be signalled");
+        self.signal(Signal::TERM);
+    }
+
+    /// Lets it do nothing, not even end, until it is [resumed](Self::resume).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// A path as the program sees it, in its own mounts.
+    pub fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.pid()))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("a program can be signalled");
     }
 
     /// Waits until it has ended by itself.

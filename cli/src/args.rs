@@ -9,6 +9,7 @@ use tintype_client::Format;
 use crate::{
     account_args::{Admin, Token},
     edit_args::{Edit, Render, SpecArgs, label},
+    pem::Pem,
 };
 
 const AFTER_HELP: &str = "\
@@ -43,6 +44,15 @@ pub(crate) struct Common {
     /// The server, `http://…` or `https://…`
     #[arg(long, global = true, env = "TINTYPE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:50051")]
     pub(crate) server: String,
+    /// PEM file with the authorities that the server's certificate may come from. Default: those that the system trusts
+    #[arg(long, global = true, env = "TINTYPE_TLS_CA", value_name = "FILE", value_parser = Pem::read, help_heading = "TLS")]
+    pub(crate) tls_ca: Option<Pem>,
+    /// PEM file with the certificate chain to show to a server that asks for one
+    #[arg(long, global = true, env = "TINTYPE_TLS_CLIENT_CERT", value_name = "FILE", value_parser = Pem::read, requires = "tls_client_key", help_heading = "TLS")]
+    pub(crate) tls_client_cert: Option<Pem>,
+    /// PEM file with the private key of that certificate
+    #[arg(long, global = true, env = "TINTYPE_TLS_CLIENT_KEY", value_name = "FILE", value_parser = Pem::read, requires = "tls_client_cert", help_heading = "TLS")]
+    pub(crate) tls_client_key: Option<Pem>,
     /// How results are printed: tab separated text, or one JSON object a line
     #[arg(long, global = true, value_enum, value_name = "KIND", default_value = "text")]
     pub(crate) output: OutputKind,

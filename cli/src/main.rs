@@ -9,6 +9,7 @@ mod environment;
 mod exit;
 mod files;
 mod output;
+mod pem;
 mod progress;
 mod signals;
 mod table;

@@ -32,8 +32,10 @@ pub struct Limits {
     pub advised_chunk_bytes: u32,
     /// Largest chunk in bytes.
     pub max_chunk_bytes: u32,
-    /// How long an upload stream may be silent.
+    /// How long a client may be silent while the server waits for it.
     pub stream_idle_timeout: Duration,
+    /// Bytes a second that a client must send or take while the server waits for it; 0: any.
+    pub min_stream_bytes_per_second: u64,
     /// Images on a page when none is asked for.
     pub default_page_size: u32,
     /// Images on a page at most.

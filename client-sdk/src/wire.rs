@@ -147,6 +147,7 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         advised_chunk_bytes: unsigned_32(limits.advised_chunk_bytes),
         max_chunk_bytes: unsigned_32(limits.max_chunk_bytes),
         stream_idle_timeout: duration(limits.stream_idle_timeout.as_ref()),
+        min_stream_bytes_per_second: unsigned(limits.min_stream_bytes_per_second),
         default_page_size: unsigned_32(limits.default_page_size),
         max_page_size: unsigned_32(limits.max_page_size),
         max_wait: duration(limits.max_wait.as_ref()),

@@ -1,9 +1,10 @@
 //! From settings to a running server, and back to an end.
 
-use std::{fs, iter, sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use tintype_process::Shutdown;
+use metrics::{counter, gauge};
+use tintype_process::{Metrics, Shutdown};
 use tintype_store::{
     Schemes, Timestamp,
     open::{JobsUrl, Opener, Stores},
@@ -11,15 +12,12 @@ use tintype_store::{
     sweep::{SweepConfig, SweepReport, sweep},
 };
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
-use tonic::{
-    service::Routes,
-    transport::{Identity, server::TcpIncoming},
-};
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::{
     admin,
     auth::{Authorizer, Gate, Passwords, Rates, Sessions, Throttle, Tokens},
+    calls::{Bounds, Patience, Presence},
     changes::Changes,
     config::Config,
     core::{Core, SharedCore},
@@ -27,6 +25,7 @@ use crate::{
     health::watch_health,
     http,
     limits::Limits,
+    port::{Places, Port, Tls, TlsFiles},
     status::Chain,
     usage::Usage,
     welcome,
@@ -34,7 +33,7 @@ use crate::{
 
 /// Serves until `shutdown` drains. Errors are those of the start.
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let tls = identity(&config)?;
+    let tls = tls(&config, &shutdown)?;
     if config.is_public() && tls.is_none() && !config.dev {
         bail!(
             "refusing to serve plaintext on {} and {}: give --tls-cert and --tls-key, listen on a loopback address, or set TINTYPE_DEV=1",
@@ -42,6 +41,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             config.http_addr
         );
     }
+    let metrics = Metrics::start()?;
     let started_at = Timestamp::now();
     let limits = config.limits();
     let store_config = config.stores.config()?;
@@ -82,40 +82,29 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     let rates = Rates::new(core.limits.requests_per_second, core.limits.request_burst);
     let gate = Gate { tokens: Tokens::new(stores.catalog.clone()), rates, sessions };
     let rest = http::routes(&core, &gate);
-    let grpc = faces::grpc_routes(&core, gate, HealthService::from_health_reporter(reporter))?;
-    let http = faces::http_routes(grpc.clone(), rest, health);
+    let bounds = bounds(&core);
+    let grpc = faces::grpc_routes(&core, bounds.clone(), gate, HealthService::from_health_reporter(reporter))?;
+    let http = faces::http_routes(grpc.clone(), rest, bounds, health, metrics);
 
     let grpc_listener = TcpListener::bind(config.grpc_addr).await.with_context(|| format!("gRPC address {}", config.grpc_addr))?;
     let http_listener = TcpListener::bind(config.http_addr).await.with_context(|| format!("HTTP address {}", config.http_addr))?;
     let addresses = welcome::Addresses { grpc: grpc_listener.local_addr()?, http: http_listener.local_addr()?, tls: tls.is_some() };
-    serve(&core, grpc, grpc_listener, tls.as_ref(), false)?;
-    serve(&core, http, http_listener, tls.as_ref(), true)?;
+    let places = Places::new(core.limits.max_connections, core.limits.max_connections_per_source);
+    let port = |http1| Port::new(&core.limits, places.clone(), tls.clone(), http1, shutdown.clone());
+    port(false).serve(grpc_listener, grpc);
+    port(true).serve(http_listener, http);
     welcome::print(&addresses, &store_config, &sign_in);
 
     shutdown.drained(config.grace()).await;
     Ok(())
 }
 
-/// Serves one port in the background until the server drains and its open calls have ended.
-fn serve(core: &SharedCore, routes: axum::Router, listener: TcpListener, tls: Option<&Identity>, http1: bool) -> anyhow::Result<()> {
-    let shutdown = core.shutdown.clone();
-    let mut server = faces::server(&core.limits, tls)?.accept_http1(http1);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    core.shutdown.spawn(async move {
-        let stop = shutdown.clone();
-        let serving = server.add_routes(Routes::from(routes)).serve_with_incoming_shutdown(incoming, async move { stop.draining().await });
-        tokio::select! {
-            served = serving => {
-                if let Err(error) = served {
-                    tracing::error!(error = %Chain(&error), "a port ended");
-                    shutdown.drain();
-                }
-            }
-            // Streams that never end by themselves, health watches among them.
-            () = shutdown.stopping_at_once() => {}
-        }
-    });
-    Ok(())
+fn bounds(core: &Core) -> Bounds {
+    let limits = &core.limits;
+    let patience = Patience { idle: limits.stream_idle, min_bytes_per_second: limits.min_stream_bytes_per_second };
+    let catalog = &core.stores.catalog;
+    let presence = if core.stores.exclusive { Presence::always() } else { Presence::of(catalog.clone()) };
+    Bounds::new(limits.max_calls, patience, presence)
 }
 
 /// Sweeps at once and then in intervals. A queue inside this process starts empty, so the first sweep tells it of everything pending.
@@ -127,7 +116,10 @@ fn start_sweeper(core: &SharedCore, local_jobs: bool) {
     core.shutdown.spawn(async move {
         let mut orphans = OrphanSweeper::default();
         for config in iter::once(&first).chain(iter::repeat(&config)) {
-            match sweep(&stores, config, Timestamp::now()).await {
+            let swept = sweep(&stores, config, Timestamp::now()).await;
+            measure_sweep(swept.as_ref().ok());
+            measure_queue(&stores).await;
+            match swept {
                 Ok(report) if report != SweepReport::default() => tracing::info!(?report, "swept"),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = %Chain(&error), "a sweep was not complete"),
@@ -141,6 +133,29 @@ fn start_sweeper(core: &SharedCore, local_jobs: bool) {
             }
         }
     });
+}
+
+fn measure_sweep(report: Option<&SweepReport>) {
+    counter!("tintype_sweeps_total", "outcome" => if report.is_some() { "complete" } else { "incomplete" }).increment(1);
+    let Some(report) = report else { return };
+    let settled = [
+        ("expired_leases", report.expired_leases),
+        ("resent", report.resent),
+        ("removed_images", report.removed_images),
+        ("removed_blobs", report.removed_blobs),
+        ("removed_unpublished", report.removed_unpublished),
+    ];
+    for (what, count) in settled {
+        counter!("tintype_swept_total", "what" => what).increment(count);
+    }
+}
+
+/// While the catalog does not tell, what it told last stands.
+async fn measure_queue(stores: &Stores) {
+    let Ok(totals) = stores.catalog.totals().await else { return };
+    gauge!("tintype_pending_renditions").set(totals.pending_count as f64);
+    let age = totals.pending_since.map_or(Duration::ZERO, |since| Timestamp::now().since(since));
+    gauge!("tintype_oldest_pending_seconds").set(age.as_secs_f64());
 }
 
 #[cfg(feature = "embedded")]
@@ -168,8 +183,8 @@ async fn start_embedded_workers(config: &Config, _core: &SharedCore, local_jobs:
     Ok(())
 }
 
-fn identity(config: &Config) -> anyhow::Result<Option<Identity>> {
+fn tls(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Tls>> {
     let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
-    let read = |path: &std::path::Path| fs::read(path).with_context(|| format!("TLS file {}", path.display()));
-    Ok(Some(Identity::from_pem(read(cert)?, read(key)?)))
+    let files = TlsFiles { cert: cert.clone(), key: key.clone(), client_ca: config.tls_client_ca.clone() };
+    Tls::follow(files, shutdown).map(Some)
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, builder::TypedValueParser};
 use secrecy::SecretString;
 use tintype_process::LogFormat;
 use tintype_store::{
@@ -26,7 +26,7 @@ pub struct Config {
     #[arg(long, env = "TINTYPE_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "ADDR")]
     pub(crate) grpc_addr: SocketAddr,
 
-    /// Address of the HTTP port: gRPC-Web and /healthz.
+    /// Address of the HTTP port: gRPC-Web, /healthz and /metrics.
     #[arg(long, env = "TINTYPE_HTTP_ADDR", default_value = "127.0.0.1:7771", value_name = "ADDR", global = true)]
     pub(crate) http_addr: SocketAddr,
 
@@ -45,13 +45,18 @@ pub struct Config {
     #[arg(long, env = "TINTYPE_DEV", action = clap::ArgAction::SetTrue, value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) dev: bool,
 
-    /// PEM file with the server's certificate chain; with it both ports speak TLS only.
+    /// PEM file with the server's certificate chain; with it both ports speak TLS only. All TLS files are read again when they change.
     #[arg(long, env = "TINTYPE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
 
     /// PEM file with the certificate's private key.
     #[arg(long, env = "TINTYPE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+
+    /// PEM file with the authorities whose client certificates are asked for: with it both ports let in only who has one. Tokens are needed all
+    /// the same.
+    #[arg(long, env = "TINTYPE_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
 
     /// Conversions at once inside this process. Default: one for each core with `local:`, none with `nats:`.
     #[arg(long, env = "TINTYPE_EMBEDDED_WORKERS", value_name = "N")]
@@ -99,9 +104,24 @@ struct ServerLimitArgs {
     /// Open streams of one connection.
     #[arg(long, env = "TINTYPE_MAX_STREAMS", default_value_t = 100, value_name = "N")]
     max_streams_per_connection: u32,
-    /// How long an upload stream may be silent, in seconds.
-    #[arg(long, env = "TINTYPE_STREAM_IDLE_SECS", default_value_t = 30, value_name = "SECONDS")]
+    /// How long a client may be silent while the server waits for it to send more of a request or to take more of an answer, in seconds.
+    #[arg(long, env = "TINTYPE_STREAM_IDLE_SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     stream_idle_secs: u64,
+    /// Bytes a second that a client must send or take while the server waits for it, over each time of `--stream-idle-secs`; 0: any.
+    #[arg(long, env = "TINTYPE_MIN_STREAM_BYTES_PER_SECOND", default_value_t = 128, value_name = "N")]
+    min_stream_bytes_per_second: u64,
+    /// Calls under way at once; more are refused with UNAVAILABLE. Watches, which have a bound of their own, and health do not count.
+    #[arg(long, env = "TINTYPE_MAX_CALLS", default_value_t = 1_000, value_parser = at_least_one(), value_name = "N")]
+    max_calls: usize,
+    /// Open connections of both ports; more are closed at once.
+    #[arg(long, env = "TINTYPE_MAX_CONNECTIONS", default_value_t = 4_096, value_parser = at_least_one(), value_name = "N")]
+    max_connections: usize,
+    /// Open connections from one address (IPv6: one /64); more are closed at once. Raise it behind a proxy, from which everything comes.
+    #[arg(long, env = "TINTYPE_MAX_CONNECTIONS_PER_SOURCE", default_value_t = 1_024, value_parser = at_least_one(), value_name = "N")]
+    max_connections_per_source: usize,
+    /// How long a connection may be without a call before it is closed, in seconds.
+    #[arg(long, env = "TINTYPE_CONNECTION_IDLE_SECS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    connection_idle_secs: u64,
     /// How long `wait` holds a download, in seconds.
     #[arg(long, env = "TINTYPE_MAX_WAIT_SECS", default_value_t = 300, value_name = "SECONDS")]
     max_wait_secs: u64,
@@ -125,6 +145,11 @@ struct ServerLimitArgs {
     /// How long a watch is silent at most, in seconds.
     #[arg(long, env = "TINTYPE_WATCH_HEARTBEAT_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     watch_heartbeat_secs: u64,
+}
+
+/// A count that may not be zero.
+fn at_least_one() -> impl TypedValueParser<Value = usize> {
+    clap::value_parser!(u32).range(1..).map(|count| count as usize)
 }
 
 impl Config {
@@ -153,6 +178,11 @@ impl Config {
             conversion: limits.conversion.limits(),
             max_streams_per_connection: limits.max_streams_per_connection,
             stream_idle: Duration::from_secs(limits.stream_idle_secs),
+            min_stream_bytes_per_second: limits.min_stream_bytes_per_second,
+            max_calls: limits.max_calls,
+            max_connections: limits.max_connections,
+            max_connections_per_source: limits.max_connections_per_source,
+            connection_idle: Duration::from_secs(limits.connection_idle_secs),
             max_wait: Duration::from_secs(limits.max_wait_secs),
             user_quota_bytes: limits.user_quota_bytes,
             requests_per_second: limits.requests_per_second,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use metrics::gauge;
 use serde_json::{Value, json};
 use tintype_process::Shutdown;
 use tintype_store::{StoreError, Timestamp, Worker, open::Stores};
@@ -142,6 +143,10 @@ async fn condition(ping: impl Future<Output = Result<(), StoreError>>) -> Condit
 }
 
 async fn report(reporter: &HealthReporter, health: &Health) {
+    for (name, condition) in [("catalog", &health.catalog), ("blobs", &health.blobs), ("jobs", &health.jobs)] {
+        gauge!("tintype_dependency_up", "dependency" => name).set(if condition.is_ok() { 1.0 } else { 0.0 });
+    }
+    gauge!("tintype_workers_alive").set(health.workers as f64);
     let status = if health.is_serving() { ServingStatus::Serving } else { ServingStatus::NotServing };
     for service in SERVICES {
         reporter.set_service_status(service, status).await;

@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod auth;
+mod calls;
 mod changes;
 mod config;
 mod core;
@@ -12,6 +13,7 @@ mod health;
 mod healthcheck;
 mod http;
 mod limits;
+mod port;
 mod rpc;
 mod status;
 mod usage;
@@ -21,7 +23,7 @@ mod wire_admin;
 mod wire_edits;
 mod wire_shares;
 
-use tintype_process::{Shutdown, bound_heaps, init_logs};
+use tintype_process::{Shutdown, bound_heaps, init_logs, raise_descriptor_limit};
 
 pub use config::Config;
 #[cfg(feature = "embedded")]
@@ -34,6 +36,7 @@ pub fn main(config: Config) -> anyhow::Result<()> {
     }
     bound_heaps();
     init_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some(config::Command::ResetAdmin) = config.command {
         return runtime.block_on(admin::reset(&config));

@@ -9,8 +9,18 @@ pub(crate) struct Limits {
     pub(crate) conversion: ConversionLimits,
     /// Open streams of one connection.
     pub(crate) max_streams_per_connection: u32,
-    /// How long an upload stream may be silent.
+    /// How long a client may be silent while the server waits for it.
     pub(crate) stream_idle: Duration,
+    /// Bytes a second that a client must send or take while the server waits for it; 0: any.
+    pub(crate) min_stream_bytes_per_second: u64,
+    /// Calls under way at once, without watches and health.
+    pub(crate) max_calls: usize,
+    /// Open connections of both ports.
+    pub(crate) max_connections: usize,
+    /// Open connections from one address.
+    pub(crate) max_connections_per_source: usize,
+    /// How long a connection may be without a call.
+    pub(crate) connection_idle: Duration,
     /// How long `wait` holds a download.
     pub(crate) max_wait: Duration,
     /// Quota of new users in bytes.

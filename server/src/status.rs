@@ -136,6 +136,21 @@ impl Refusal {
         Self::new(ErrorReason::Draining, "the server is draining").retry_after(RETRY_UNAVAILABLE)
     }
 
+    /// The time that the caller gave the call is over.
+    pub(crate) fn deadline_passed(timeout: Duration) -> Self {
+        Self::new(ErrorReason::DeadlinePassed, format!("the call did not end within {timeout:?}"))
+    }
+
+    /// The catalog does not answer at all.
+    pub(crate) fn catalog_away() -> Self {
+        Self::new(ErrorReason::StoreUnavailable, "the store is not reachable").retry_after(RETRY_UNAVAILABLE)
+    }
+
+    /// This server does as much as it can.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(ErrorReason::Overloaded, "the server has too many calls under way").retry_after(RETRY_UNAVAILABLE)
+    }
+
     /// A defect of ours: the log gets the cause, the client an id to find it by.
     pub(crate) fn internal(cause: &dyn Error) -> Self {
         let request_id = random_hex();
@@ -173,6 +188,11 @@ impl Refusal {
     fn about(mut self, kind: &'static str, name: String) -> Self {
         self.0.resource = Some((kind, name));
         self
+    }
+
+    /// The reason's name, without the prefix of the enum.
+    pub(crate) fn reason_name(&self) -> &'static str {
+        self.0.reason.as_str_name().trim_start_matches("ERROR_REASON_")
     }
 
     /// The same as a message for the `failed` of an upload.
@@ -213,16 +233,17 @@ fn code(reason: ErrorReason) -> Code {
         R::OffsetPastEnd | R::ResumeTokenTooOld | R::UploadGap => Code::OutOfRange,
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile | R::UploadTakenOver => Code::Aborted,
-        R::StreamIdle | R::WaitTooLong => Code::DeadlineExceeded,
-        R::StoreUnavailable | R::Draining => Code::Unavailable,
+        R::StreamIdle | R::WaitTooLong | R::DeadlinePassed | R::StreamTooSlow => Code::DeadlineExceeded,
+        R::StoreUnavailable | R::Draining | R::Overloaded => Code::Unavailable,
         R::StoredBytesCorrupt => Code::DataLoss,
         R::Internal | R::Unspecified => Code::Internal,
     }
 }
 
 impl From<Refusal> for Status {
-    fn from(Refusal(refusal): Refusal) -> Self {
-        let reason = refusal.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+    fn from(refusal: Refusal) -> Self {
+        let reason = refusal.reason_name();
+        let Refusal(refusal) = refusal;
         let mut details = ErrorDetails::new();
         if refusal.reason == ErrorReason::Internal {
             let request_id = refusal.metadata.iter().find(|(key, _)| *key == REQUEST_ID).map_or("", |(_, id)| id);

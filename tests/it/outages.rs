@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tintype_proto::v1::{ImageFormat, RenditionState};
-use tintype_tests::{Tintype, Upload, pictures};
+use tintype_proto::v1::{DeleteImageRequest, ImageFormat, ListImagesRequest, RenditionState};
+use tintype_tests::{ADMIN_PASSWORD, Client, Program, Tintype, Upload, own_binary, pictures, sign_in};
 use tonic::{Code, Streaming};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -75,4 +75,90 @@ async fn without_its_catalog_it_says_unavailable_soon_and_recovers_by_itself() {
     let next = client.upload(Upload::new("b.png", pictures::png(64, 48, 2))).await.expect("uploads go on");
     client.rendition(next.id, ImageFormat::Jpeg).await.expect("and so do workers");
     client.rendition(image.id, ImageFormat::Jpeg).await.expect("nothing is forgotten");
+}
+
+#[tokio::test]
+async fn a_catalog_that_says_nothing_is_told_of_soon_and_recovers_by_itself() {
+    let tintype = Tintype::cluster(1).await;
+    let client = tintype.client().await;
+    let image = client.upload(Upload::new("a.png", pictures::png(64, 48, 1))).await.expect("an image");
+    let mut health = HealthClient::new(client.channel.clone());
+    let mut watch = health.watch(HealthCheckRequest { service: String::new() }).await.expect("health is watched").into_inner();
+    becomes(&mut watch, ServingStatus::Serving).await;
+
+    tintype.catalog_gate().silence();
+    // Calls of every shape, from the moment on: some ask just when it falls silent, the others when that is known.
+    for round in 0..2 {
+        let begin = Instant::now();
+        let mut lists = client.images();
+        let (got, listed, uploaded) = tokio::join!(
+            client.image(image.id),
+            lists.list_images(ListImagesRequest::default()),
+            client.upload(Upload::new("b.png", pictures::png(64, 48, 2)))
+        );
+        assert!(begin.elapsed() < Duration::from_secs(3), "round {round}: {:?}", begin.elapsed());
+        let refusals = [got.expect_err("nobody knows"), listed.expect_err("nobody knows").into(), uploaded.expect_err("nobody knows")];
+        for refused in refusals {
+            assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"), "round {round}");
+            assert!(refused.retry_after.is_some(), "{refused:?}");
+        }
+    }
+    becomes(&mut watch, ServingStatus::NotServing).await;
+    assert_eq!(tintype.healthz().await.0, 503);
+
+    tintype.catalog_gate().open();
+    becomes(&mut watch, ServingStatus::Serving).await;
+    assert_eq!(client.original(&image).await.expect("it is there").bytes, pictures::png(64, 48, 1));
+    let next = client.upload(Upload::new("b.png", pictures::png(64, 48, 2))).await.expect("uploads go on");
+    client.rendition(next.id, ImageFormat::Jpeg).await.expect("and so do workers");
+}
+
+#[tokio::test]
+async fn a_queue_that_says_nothing_holds_nobody_up() {
+    let mut tintype = Tintype::cluster(1).await;
+    let client = tintype.client().await;
+    tintype.nats().pause();
+    let begin = Instant::now();
+    let image = client.upload(Upload::new("a.png", pictures::png(64, 48, 1))).await.expect("uploads do not need the queue");
+    assert_eq!(client.original(&image).await.expect("nor do downloads").bytes, pictures::png(64, 48, 1));
+    assert!(begin.elapsed() < Duration::from_secs(5), "nobody waits for the queue: {:?}", begin.elapsed());
+    let server = tintype.server.as_mut().expect("it runs");
+    server.line(|line| (line.contains("health changed") && line.contains("degraded")).then_some(())).await;
+    assert_eq!(tintype.healthz().await.0, 200);
+    assert!(tintype.metrics().await.contains("tintype_dependency_up{dependency=\"jobs\"} 0"));
+
+    tintype.nats().resume();
+    client.rendition(image.id, ImageFormat::Jpeg).await.expect("it is made without anybody's help");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_leaves_nothing_behind_and_recovers_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("temporary folders have plain names");
+    // A disk of 6 MiB of its own, in mounts of its own: that takes no rights.
+    let mount = "mkdir $TINTYPE_DATA/blobs && mount -t tmpfs -o size=6m none $TINTYPE_DATA/blobs && exec \"$0\"";
+    let binary = own_binary("tintype-server");
+    let binary = binary.to_str().expect("the workspace has a plain name");
+    let arguments = ["--user", "--map-root-user", "--mount", "sh", "-c", mount, binary];
+    let path = ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let settings = [("TINTYPE_DATA", data), ("TINTYPE_GRPC_ADDR", "127.0.0.1:0"), ("TINTYPE_HTTP_ADDR", "127.0.0.1:0"), path];
+    let mut server = Program::start("tintype-server", "unshare", &arguments, settings);
+    let url = server.line(|line| line.trim().strip_prefix("gRPC").map(|url| url.trim().to_owned())).await;
+    let mut client = Client::connect(&url).await;
+    client.token = Some(sign_in(client.channel.clone(), "admin", ADMIN_PASSWORD).await.expect("the documented password works"));
+
+    let large = || Upload::new("large.bmp", pictures::bmp(1_200, 1_000, 1));
+    let first = client.upload(large()).await.expect("there is room for one");
+    client.settled(first.id).await;
+    let staging = server.path(&format!("{data}/blobs/staging"));
+    for _ in 0..3 {
+        let refused = client.upload(large()).await.expect_err("there is none for two");
+        assert_eq!(refused.kind(), (Code::ResourceExhausted, "STORE_FULL"));
+        assert_eq!(std::fs::read_dir(&staging).expect("the folder is there").count(), 0, "nothing is left behind");
+    }
+    assert_eq!(client.original(&first).await.expect("what was stored stays").bytes, large().bytes);
+
+    client.images().delete_image(DeleteImageRequest { id: first.id }).await.expect("it goes");
+    let second = client.upload(large()).await.expect("there is room again");
+    assert_eq!(client.original(&second).await.expect("all of it").bytes, large().bytes);
 }

@@ -237,3 +237,30 @@ async fn without_its_bucket_it_says_unavailable_soon_and_recovers_by_itself() {
     let next = client.upload(small()).await.expect("uploads go on");
     client.rendition(next.id, ImageFormat::Jpeg).await.expect("and so do conversions");
 }
+
+#[tokio::test]
+async fn a_bucket_that_says_nothing_is_told_of_soon_and_recovers_by_itself() {
+    let bucket = Bucket::new().await;
+    let variables = bucket.variables();
+    let mut tintype = Tintype::embedded_with(&variables.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+    let client = tintype.client().await;
+    let small = || Upload::new("a.png", pictures::png(64, 48, 1));
+    let image = client.upload(small()).await.expect("an image");
+    client.settled(image.id).await;
+
+    bucket.gate.silence();
+    let begin = Instant::now();
+    let (read, written) = tokio::join!(client.original(&image), client.upload(small()));
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    for refused in [read.expect_err("nobody has it"), written.expect_err("it can be stored nowhere")] {
+        assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
+        assert!(refused.retry_after.is_some(), "{refused:?}");
+    }
+    let server = tintype.server.as_mut().expect("it runs");
+    server.line(|line| (line.contains("health changed") && line.contains("unavailable")).then_some(())).await;
+
+    bucket.gate.open();
+    let server = tintype.server.as_mut().expect("it runs");
+    server.line(|line| (line.contains("health changed") && line.contains("\"status\":\"ok\"")).then_some(())).await;
+    assert_eq!(client.original(&image).await.expect("it is there").bytes, pictures::png(64, 48, 1));
+}

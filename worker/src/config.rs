@@ -1,4 +1,4 @@
-use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use clap::{Args, Parser, ValueEnum};
 use tintype_process::LogFormat;
@@ -83,6 +83,10 @@ pub struct Settings {
     /// Conversions at once. Default: one for each core.
     #[arg(long, env = "TINTYPE_SLOTS", value_name = "N")]
     pub slots: Option<NonZeroUsize>,
+
+    /// Address on which metrics are told to whoever asks for `/metrics`, in plain HTTP. Default: nowhere.
+    #[arg(long, env = "TINTYPE_METRICS_ADDR", value_name = "ADDR")]
+    pub metrics_addr: Option<SocketAddr>,
 
     /// How long conversions under way may go on after SIGTERM, in seconds.
     #[arg(long, env = "TINTYPE_GRACE_SECS", default_value_t = 30, value_name = "SECONDS")]

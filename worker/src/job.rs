@@ -2,6 +2,7 @@
 
 use std::{error::Error, io, time::Duration};
 
+use metrics::{counter, histogram};
 use tintype_process::Shutdown;
 use tintype_store::{BlobKey, Claim, Commit, Failure, FailureReason, Job, Kind, StoreError, Timestamp, jobs::Delivery, open::Stores};
 use tokio::{
@@ -120,6 +121,15 @@ impl Workplace {
             () = self.until_lease_is_lost(job, delivery) => Err(JobError::LeaseLost),
             () = self.shutdown.stopping_at_once() => Err(JobError::Stopping),
         };
+        let outcome = match &made {
+            Ok(_) => "made",
+            Err(JobError::LeaseLost) => "lease_lost",
+            Err(JobError::Stopping) => "stopped",
+            Err(JobError::GiveBack(_)) => "given_back",
+            Err(JobError::Failed(failure)) => failure.reason.name(),
+        };
+        counter!("tintype_conversions_total", "outcome" => outcome).increment(1);
+        histogram!("tintype_conversion_seconds", "outcome" => outcome).record(begun.elapsed());
         // From here on nothing is cut off in the middle, or nobody would know what became of the blob. It takes moments.
         match made {
             Ok(made) => self.commit(job, made, begun).await,

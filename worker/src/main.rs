@@ -4,9 +4,11 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use tintype_process::{Shutdown, bound_heaps, init_logs};
+use tintype_process::{Metrics, Shutdown, bound_heaps, init_logs, serve_metrics};
 use tintype_store::open::{Opener, Stores};
 use tintype_worker::{Converters, Settings, run, serve_as_converter};
+use tokio::net::TcpListener;
+use tracing::info;
 
 fn main() -> ExitCode {
     if let Some(code) = serve_as_converter() {
@@ -29,6 +31,11 @@ fn work(settings: &Settings) -> anyhow::Result<()> {
     let worked = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;
+        if let Some(address) = settings.metrics_addr {
+            let listener = TcpListener::bind(address).await.with_context(|| format!("metrics address {address}"))?;
+            info!("metrics are at http://{}/metrics", listener.local_addr()?);
+            serve_metrics(listener, Metrics::start()?, &shutdown);
+        }
         let worker = settings.worker();
         let converters = Converters::start(&worker).await?;
         let stores = tokio::select! {

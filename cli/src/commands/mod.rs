@@ -23,7 +23,7 @@ mod watch;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
-use tintype_client::{Client, ClientBuilder, RetryPolicy};
+use tintype_client::{Client, ClientBuilder, RetryPolicy, TlsOptions};
 use tokio::task::spawn_blocking;
 pub(crate) use users::NoSuchUser;
 
@@ -72,7 +72,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A client that tells soon when the server is away.
 fn client(common: &Common) -> ClientBuilder {
-    Client::builder(&common.server).user_agent(USER_AGENT).retry(RetryPolicy::default().max_total(PATIENCE))
+    let mut tls = TlsOptions::new();
+    if let Some(ca) = &common.tls_ca {
+        tls = tls.ca_pem(ca.0.clone());
+    }
+    if let (Some(cert), Some(key)) = (&common.tls_client_cert, &common.tls_client_key) {
+        tls = tls.client_identity(cert.0.clone(), key.0.clone());
+    }
+    Client::builder(&common.server).user_agent(USER_AGENT).retry(RetryPolicy::default().max_total(PATIENCE)).tls(tls)
 }
 
 /// The same with the token of the environment, or the one that `login` keeps.

@@ -12,11 +12,11 @@ mod token;
 
 pub(crate) use authorizer::Authorizer;
 pub(crate) use gate::{Caller, Gate, admit, admit_as};
-pub(crate) use needs::{Need, need};
+pub(crate) use needs::{Need, method_name, need};
 pub(crate) use password::DEVELOPMENT_PASSWORD;
 pub(crate) use password::Passwords;
 pub(crate) use protocol::Protocol;
 pub(crate) use rate::Rates;
 pub(crate) use sessions::{Session, Sessions};
-pub(crate) use throttle::Throttle;
+pub(crate) use throttle::{Throttle, network};
 pub(crate) use token::{Tokens, new_secret, secret_sha256};

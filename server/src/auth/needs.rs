@@ -15,7 +15,7 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 27] = [
+const METHODS: [(&str, Need); 28] = [
     ("AdminService/GetStats", Need::Scope(Scope::Admin)),
     ("AdminService/ListFailures", Need::Scope(Scope::Admin)),
     ("AdminService/RetryFailures", Need::Scope(Scope::Admin)),
@@ -53,6 +53,17 @@ pub(crate) fn need(path: &str) -> Option<Need> {
     }
     let method = path.strip_prefix("/tintype.v1.")?;
     METHODS.iter().find(|(known, _)| *known == method).map(|(_, need)| *need)
+}
+
+/// How metrics call the method at this path: one of a few names, whatever callers make up.
+pub(crate) fn method_name(path: &str) -> &'static str {
+    let method = path.strip_prefix("/tintype.v1.").and_then(|method| METHODS.iter().find(|(known, _)| *known == method));
+    match method {
+        Some((known, _)) => known,
+        None if path.starts_with("/grpc.health.v1.Health/") => "health",
+        None if path.starts_with("/grpc.reflection.") => "reflection",
+        None => "http",
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use axum::{
     body::Bytes,
-    http::HeaderMap,
+    http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use http_body::Frame;
@@ -16,6 +16,12 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    /// What a request speaks.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        if is_grpc { Self::Grpc } else { Self::Rest }
+    }
+
     /// The answer to a call that is refused before it is answered.
     pub(crate) fn refused(self, status: Status) -> Response {
         match self {

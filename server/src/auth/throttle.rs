@@ -73,7 +73,7 @@ fn origins(name: &str, address: Option<IpAddr>) -> impl Iterator<Item = Origin> 
 }
 
 /// One customer of a provider has a whole /64 of IPv6 addresses (RFC 6177), and counts as one.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         address @ IpAddr::V4(_) => address,

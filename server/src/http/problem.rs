@@ -50,7 +50,7 @@ fn http_status(code: Code, reason: &str) -> StatusCode {
         (_, "LIMIT_EXCEEDED") => StatusCode::PAYLOAD_TOO_LARGE,
         (_, "RENDITION_FAILED") => StatusCode::UNPROCESSABLE_ENTITY,
         (_, "STORE_FULL" | "QUOTA_EXCEEDED") => StatusCode::INSUFFICIENT_STORAGE,
-        (_, "STREAM_IDLE") => StatusCode::REQUEST_TIMEOUT,
+        (_, "STREAM_IDLE" | "STREAM_TOO_SLOW") => StatusCode::REQUEST_TIMEOUT,
         (Code::InvalidArgument, _) => StatusCode::BAD_REQUEST,
         (Code::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
         (Code::PermissionDenied, _) => StatusCode::FORBIDDEN,

@@ -113,6 +113,7 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         user_quota_bytes: limits.user_quota_bytes as i64,
         requests_per_second: limits.requests_per_second as i32,
         request_burst: limits.request_burst as i32,
+        min_stream_bytes_per_second: limits.min_stream_bytes_per_second as i64,
         max_watched_images: Limits::MAX_WATCHED_IMAGES as i32,
         watch_heartbeat: seconds(limits.watch_heartbeat),
         max_renditions_per_image: limits.max_renditions_per_image as i32,

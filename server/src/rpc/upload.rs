@@ -101,30 +101,26 @@ impl Upload {
 
     /// The client's next message; `None` when it sends no more.
     async fn next(&mut self) -> Result<Option<Asked>, End> {
-        let idle = self.core.limits.stream_idle;
         let between = !matches!(self.state, State::Receiving(_));
         let received = tokio::select! {
-            received = timeout(idle, self.requests.message()) => received,
+            received = self.requests.message() => received,
             () = self.core.shutdown.draining(), if between => return Err(Refusal::draining().into()),
         };
         match received {
-            Ok(Ok(Some(request))) => match request.message {
+            Ok(Some(request)) => match request.message {
                 Some(asked) => Ok(Some(asked)),
                 None => Err(Refusal::field("message", "must be start, chunk or finish").into()),
             },
-            Ok(Ok(None)) => Ok(None),
+            Ok(None) => Ok(None),
             // How tonic says that a message is larger than it may be.
-            Ok(Err(status)) if status.code() == Code::OutOfRange => {
+            Err(status) if status.code() == Code::OutOfRange => {
                 let refusal = Refusal::new(ErrorReason::LimitExceeded, format!("chunk too large (max_chunk_bytes): {}", status.message()));
                 Err(refusal.with("limit", "max_chunk_bytes").with("value", Limits::MAX_CHUNK_BYTES).into())
             }
-            Ok(Err(status)) => {
+            // Also when a client was too slow or the deadline passed: then it was told already.
+            Err(status) => {
                 tracing::debug!(error = %status, "an upload stream broke");
                 Err(End::Gone)
-            }
-            Err(_) => {
-                let message = format!("nothing arrived for {} s", idle.as_secs());
-                Err(Refusal::new(ErrorReason::StreamIdle, message).into())
             }
         }
     }

@@ -13,23 +13,27 @@ mod uploads;
 mod users;
 mod writes;
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool,
     error::DatabaseError,
     postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions},
 };
+
+use tokio::sync::Mutex;
 
 use super::Catalog;
 use crate::{Kind, StoreError};
 
 /// As `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
-/// Connections of one process. Ten processes leave PostgreSQL's default of 100 some room only if few are busy: raise it there.
+/// Connections of one process, besides one to ask whether the server is there. Ten processes leave PostgreSQL's default of 100 some room only if few are busy: raise it there.
 const CONNECTIONS: u32 = 10;
 /// How long a call waits for a connection: clients are told of an outage within 3 s.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server that is busy may take to answer the smallest question: with what comes before and after, shorter than those 3 s.
+const PING_TIMEOUT: Duration = Duration::from_millis(2_200);
 /// Longer than any statement takes that has an index; ends those that would pile up.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Locks are held for one short transaction.
@@ -43,6 +47,8 @@ const SCHEMA_PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
+    /// Asks whether the server is there, also while all connections of the pool are busy.
+    pulse: Arc<Mutex<Option<PgConnection>>>,
 }
 
 impl Catalog for Postgres {}
@@ -71,7 +77,7 @@ impl Postgres {
         } else {
             schema::wait(&pool, SCHEMA_PATIENCE).await?;
         }
-        Ok(Self { pool })
+        Ok(Self { pool, pulse: Arc::default() })
     }
 }
 

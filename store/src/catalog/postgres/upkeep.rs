@@ -1,9 +1,10 @@
 use async_trait::async_trait;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{Connection, PgConnection, query, query_as, query_scalar};
+use tokio::time::timeout;
 
-use super::Postgres;
+use super::{PING_TIMEOUT, Postgres};
 use crate::{
-    BlobKey, StoreError, StoreId, Timestamp, Worker,
+    BlobKey, Kind, StoreError, StoreId, Timestamp, Worker,
     catalog::{Upkeep, rows::format_list},
     random_hex,
 };
@@ -11,8 +12,18 @@ use crate::{
 #[async_trait]
 impl Upkeep for Postgres {
     async fn ping(&self) -> Result<(), StoreError> {
-        query("SELECT id FROM store").fetch_optional(&self.pool).await?;
-        Ok(())
+        let asked = timeout(PING_TIMEOUT, async {
+            let mut pulse = self.pulse.lock().await;
+            // Taken out, so that a connection which does not answer is not asked again.
+            let mut connection = match pulse.take() {
+                Some(connection) => connection,
+                None => PgConnection::connect_with(&self.pool.connect_options()).await?,
+            };
+            query("SELECT id FROM store").fetch_optional(&mut connection).await?;
+            *pulse = Some(connection);
+            Ok(())
+        });
+        asked.await.unwrap_or_else(|_| Err(StoreError::new(Kind::Unavailable, "the database does not answer")))
     }
 
     async fn store_id(&self, wanted: Option<&StoreId>) -> Result<StoreId, StoreError> {
