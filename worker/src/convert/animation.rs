@@ -5,13 +5,14 @@ use image::{
     codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
     metadata::{LoopCount, Orientation},
 };
-use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Spec, Thumbhash};
 
 use super::{
     ConvertError,
     colour::Conversion,
     decode::{check_size, colours_and_orientation, decoder_limits, upright_size},
     finish::Finish,
+    thumbhash::Sampler,
 };
 
 /// An animation whose frames are decoded one by one, each composed on the canvas as people see it: upright and in sRGB.
@@ -22,6 +23,7 @@ pub(super) struct Animation<'a> {
     pub(super) frame_count: u32,
     frames: Frames<'a>,
     frames_seen: u32,
+    thumbhash: Option<Thumbhash>,
     finish: Finish,
     conversion: Option<Conversion>,
     orientation: Orientation,
@@ -67,6 +69,11 @@ pub(super) fn open<'a>(
 }
 
 impl Animation<'_> {
+    /// What its first frame looks like, once that was given out.
+    pub(super) fn thumbhash(&self) -> Result<Thumbhash, ConvertError> {
+        self.thumbhash.ok_or_else(|| ConvertError::corrupt("it has no frame"))
+    }
+
     /// The next frame and how long it is shown, in milliseconds.
     pub(super) fn next_frame(&mut self) -> Result<Option<(RgbaImage, u32)>, ConvertError> {
         let Some(frame) = self.frames.next() else {
@@ -86,6 +93,7 @@ impl Animation<'_> {
             conversion.apply(&mut image);
         }
         image.apply_orientation(self.orientation);
+        self.thumbhash.get_or_insert_with(|| Sampler::hash_of(&image));
         Ok(Some((self.finish.apply(image, 8).into_rgba8(), delay_ms)))
     }
 }
@@ -113,7 +121,7 @@ impl Look {
 
     fn of_frames(self, frames: Frames<'_>, plays: u32) -> Animation<'_> {
         let Self { conversion, orientation, finish, frame_count } = self;
-        Animation { plays, frame_count, frames, frames_seen: 0, finish, conversion, orientation }
+        Animation { plays, frame_count, frames, frames_seen: 0, thumbhash: None, finish, conversion, orientation }
     }
 }
 

@@ -20,14 +20,16 @@ mod pixels;
 mod png;
 mod rectangle;
 mod streamed;
+mod thumbhash;
 mod tiff;
 mod webp;
 
-use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec, Thumbhash};
 
 pub use error::ConvertError;
 use finish::Finish;
 use metadata::Metadata;
+use thumbhash::Sampler;
 
 /// What [`convert`] reads.
 pub const INPUT_FORMATS: [Format; 9] =
@@ -52,6 +54,8 @@ pub struct Converted {
     pub bytes: Vec<u8>,
     /// What is in it.
     pub picture: Picture,
+    /// What the original looks like: the first frame, upright and in sRGB.
+    pub thumbhash: Thumbhash,
 }
 
 /// Converts a file. `header` is what its header says.
@@ -82,8 +86,9 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
         return Ok(converted);
     }
     let upright = decode::first_frame(input, header, spec, limits)?;
+    let thumbhash = Sampler::hash_of(&upright.image);
     let image = Finish::of(spec, upright.width, upright.height, limits)?.apply(upright.image, upright.eighths);
     let first_frame_only = header.frame_count > 1 && header.format != Format::Ico;
     let picture = Picture { width: image.width(), height: image.height(), frame_count: 1, first_frame_only };
-    Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture })
+    Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture, thumbhash })
 }

@@ -19,6 +19,7 @@ use super::{
     jpeg::{self, BAND_ROWS},
     metadata::Metadata,
     pixels::{in_8_bit, is_grey, onto},
+    thumbhash::Sampler,
 };
 
 /// Bands that are handed over at once, and how many of these may wait.
@@ -51,13 +52,14 @@ pub(super) fn png_to_jpeg(
     let conversion = info.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
     let look = Look { width, pixels, conversion, background: spec.background.unwrap_or(Rgb::WHITE) };
     let mut encoder = jpeg::Encoder::new(width, height, look.has_colour(), spec.quality(), &metadata.jpeg_segments())?;
+    let mut sampler = Sampler::new(width, height);
     let rows_left = height as usize;
 
     let (sender, receiver) = sync_channel::<Vec<u8>>(WAITING);
     let streamed = thread::scope(|scope| {
-        let encoder = &mut encoder;
+        let (encoder, sampler) = (&mut encoder, &mut sampler);
         let look = &look;
-        let encode = move || receiver.into_iter().for_each(|rows| write(encoder, look, rows));
+        let encode = move || receiver.into_iter().for_each(|rows| write(encoder, look, sampler, rows));
         let encoding = thread::Builder::new().spawn_scoped(scope, encode).ok()?;
         let read = read_rows(&mut reader, rows_left, |rows| sender.send(rows).is_ok());
         drop(sender);
@@ -70,12 +72,13 @@ pub(super) fn png_to_jpeg(
         Some(read) => read?,
         // Without a second thread one does both.
         None => read_rows(&mut reader, rows_left, |rows| {
-            write(&mut encoder, &look, rows);
+            write(&mut encoder, &look, &mut sampler, rows);
             true
         })?,
     }
     let bytes = encoder.finish();
-    Ok(Some(Converted { bytes, picture: Picture { width, height, frame_count: 1, first_frame_only: false } }))
+    let picture = Picture { width, height, frame_count: 1, first_frame_only: false };
+    Ok(Some(Converted { bytes, picture, thumbhash: sampler.finish() }))
 }
 
 /// Reads all rows and hands over several bands at a time, as long as they are taken.
@@ -105,8 +108,8 @@ fn image_error(error: png::DecodingError) -> ImageError {
     }
 }
 
-fn write(encoder: &mut jpeg::Encoder, look: &Look, rows: Vec<u8>) {
-    let rows = look.applied_to(rows);
+fn write(encoder: &mut jpeg::Encoder, look: &Look, sampler: &mut Sampler, rows: Vec<u8>) {
+    let rows = look.applied_to(rows, sampler);
     let row_bytes = look.width as usize * if look.has_colour() { 3 } else { 1 };
     for band in rows.chunks(row_bytes * BAND_ROWS) {
         encoder.write_band(band);
@@ -126,15 +129,13 @@ impl Look {
         self.pixels.has_color() || (self.pixels.has_alpha() && !is_grey(self.background))
     }
 
-    /// Opaque sRGB or grey in 8 bit.
-    fn applied_to(&self, rows: Vec<u8>) -> Vec<u8> {
-        if self.conversion.is_none() && matches!(self.pixels, ColorType::Rgb8 | ColorType::L8) {
-            return rows;
-        }
+    /// Opaque sRGB or grey in 8 bit. The sampler sees them in sRGB, before what they are drawn onto.
+    fn applied_to(&self, rows: Vec<u8>, sampler: &mut Sampler) -> Vec<u8> {
         let mut image = image_of(self.width, self.pixels, rows);
         if let Some(conversion) = &self.conversion {
             conversion.apply(&mut image);
         }
+        sampler.take(&image);
         in_8_bit(onto(image, self.background)).into_bytes()
     }
 }

@@ -34,8 +34,8 @@ fn a_picture_is_the_same_as_without_a_process() {
     let header = read_header(&picture).expect("it has a header");
     let spec: Spec = "jpeg quality=70".parse().expect("it is a spec");
     let expected = convert::convert(&picture, &header, &spec, &ConversionLimits::default()).expect("a good picture");
-    let (bytes, made) = bench.block_on(bench.pool.convert(&sealed(&picture), header, spec)).expect("a good picture");
-    assert_eq!((&bytes[..], made), (&expected.bytes[..], expected.picture));
+    let made = bench.block_on(bench.pool.convert(&sealed(&picture), header, spec)).expect("a good picture");
+    assert_eq!((&made.bytes[..], made.picture, made.thumbhash), (&expected.bytes[..], expected.picture, expected.thumbhash));
     let other = Spec::new(Format::Avif);
     let refused = convert::convert(&picture, &header, &other, &ConversionLimits::default());
     if let Err(refused) = refused {

@@ -131,7 +131,7 @@ pub(super) fn encode_animation(mut animation: Animation<'_>, metadata: &Metadata
         shown = frame;
     }
     writer.finish().map_err(ConvertError::encoding)?;
-    Ok(Converted { bytes, picture: Picture { width, height, frame_count, first_frame_only: false } })
+    Ok(Converted { bytes, picture: Picture { width, height, frame_count, first_frame_only: false }, thumbhash: animation.thumbhash()? })
 }
 
 /// Delays are fractions of two 16-bit numbers, in seconds; longer ones are told less exactly.

@@ -45,7 +45,11 @@ pub(super) fn encode_animation(mut animation: Animation<'_>, spec: &Spec) -> Res
         }
     }
     let bytes = encoder.into_inner().map_err(ConvertError::encoding)?;
-    Ok(Converted { bytes, picture: Picture { width, height, frame_count: animation.frame_count, first_frame_only: false } })
+    Ok(Converted {
+        bytes,
+        picture: Picture { width, height, frame_count: animation.frame_count, first_frame_only: false },
+        thumbhash: animation.thumbhash()?,
+    })
 }
 
 /// Where an animation is, in its own time and in the units of the file.
