@@ -32,6 +32,7 @@
 mod admin;
 mod builder;
 mod client;
+mod colours;
 mod download;
 mod edits;
 mod error;
@@ -56,6 +57,7 @@ pub use admin::{Admin, FailurePage, Failures};
 pub use async_trait::async_trait;
 pub use builder::{ClientBuilder, TlsOptions};
 pub use client::Client;
+pub use colours::{ColourType, Colours};
 pub use download::{Download, DownloadInfo, DownloadRequest};
 pub use edits::{CreateRendition, UpdateImage};
 pub use error::{Error, ErrorKind, FieldViolation, Result};
