@@ -72,6 +72,8 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     if !OUTPUT_FORMATS.contains(&spec.format) {
         return Err(ConvertError::unsupported_output(format!("{} is not made here", spec.format)));
     }
+    let known = (header.format == Format::Gif).then(|| gif::with_known_blocks(input));
+    let input = known.as_deref().unwrap_or(input);
     let metadata = if spec.keep_metadata { Metadata::read(input, header.format) } else { Metadata::default() };
     let animated = header.frame_count > 1 && matches!(header.format, Format::Gif | Format::Png | Format::WebP);
     if animated && matches!(spec.format, Format::Gif | Format::Png | Format::WebP) {

@@ -1,8 +1,12 @@
 //! GIF out, still and animated.
 
+mod blocks;
+
 use gif::{DisposalMethod, Encoder, Frame, Repeat};
 use image::{DynamicImage, RgbaImage};
 use tintype_store::{Effort, Picture, Rgb, Spec};
+
+pub(super) use blocks::with_known_blocks;
 
 use super::{ConvertError, Converted, animation::Animation, pixels::over_8, rectangle::Rectangle};
 
