@@ -12,6 +12,7 @@ use super::{
     colour::Conversion,
     decode::{check_size, colours_and_orientation, decoder_limits, upright_size},
     finish::Finish,
+    png,
     thumbhash::Sampler,
 };
 
@@ -54,12 +55,10 @@ pub(super) fn open<'a>(
         }
         Format::Png => {
             let mut decoder = PngDecoder::with_limits(reader, decoder_limits(limits)).map_err(ConvertError::decoding)?;
-            if decoder.color_type().bytes_per_pixel() > decoder.color_type().channel_count() {
-                return Err(ConvertError::unsupported_input(
-                    "an animated PNG of 16 bit is not read here, only its first frame for other formats",
-                ));
-            }
             let look = look(&mut decoder)?;
+            if let Some((plays, frames)) = png::deep_frames(input, limits)? {
+                return Ok(look.of_frames(Frames::new(Box::new(frames)), plays));
+            }
             let decoder = decoder.apng().map_err(ConvertError::decoding)?;
             let plays = plays(decoder.loop_count());
             Ok(look.of_frames(decoder.into_frames(), plays))

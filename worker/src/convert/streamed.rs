@@ -101,7 +101,7 @@ fn read_rows(reader: &mut Reader<Cursor<&[u8]>>, mut left: usize, mut take: impl
     Ok(())
 }
 
-fn image_error(error: png::DecodingError) -> ImageError {
+pub(super) fn image_error(error: png::DecodingError) -> ImageError {
     match error {
         png::DecodingError::LimitsExceeded => ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory)),
         other => ImageError::Decoding(DecodingError::new(ImageFormat::Png.into(), other)),

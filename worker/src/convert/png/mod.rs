@@ -1,5 +1,6 @@
 //! PNG out, still and animated.
 
+mod deep;
 mod entropy;
 mod filter;
 
@@ -9,6 +10,7 @@ use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk, 
 use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
+pub(super) use deep::frames as deep_frames;
 use entropy::Deflater;
 use filter::Rows;
 
