@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
 use tintype_client::{Image, Rendition};
 
@@ -49,6 +49,7 @@ pub(crate) fn image_json(image: &Image) -> Value {
         "height": image.height,
         "frame_count": image.frame_count,
         "sha256": HEXLOWER.encode(&image.sha256),
+        "thumbhash": image.thumbhash.as_ref().map(|hash| BASE64.encode(hash)),
         "labels": image.labels,
         "create_time": utc(image.created_at),
         "update_time": utc(image.updated_at),
@@ -79,6 +80,8 @@ pub(crate) fn rendition_json(rendition: &Rendition) -> Value {
         "height": rendition.height,
         "frame_count": rendition.frame_count,
         "first_frame_only": rendition.first_frame_only,
+        "colour_type": rendition.colours.map(|colours| colours.colour_type.to_string()),
+        "bits_per_channel": rendition.colours.map(|colours| colours.bits_per_channel),
         "sha256": rendition.sha256.map(|digest| HEXLOWER.encode(&digest)),
         "attempt_count": rendition.attempt_count,
         "failure": rendition.failure.as_ref().map(|failure| json!({ "reason": failure.reason, "message": failure.message })),

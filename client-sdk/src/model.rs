@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::SystemTime};
 
-use crate::{Access, Error, RenditionSpec};
+use crate::{Access, Colours, Error, RenditionSpec};
 
 /// An uploaded image: the original, byte for byte as it came, and the same picture in other formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Image {
     pub frame_count: u32,
     /// SHA-256 of the original.
     pub sha256: [u8; 32],
+    /// What the original roughly looks like, to be drawn as a placeholder: a `ThumbHash` (<https://evanw.github.io/thumbhash/>) of 5 to 25 bytes.
+    /// `None` until the first rendition is ready.
+    pub thumbhash: Option<Vec<u8>>,
     /// What its users say of it.
     pub labels: BTreeMap<String, String>,
     /// When the upload was finished.
@@ -93,6 +96,8 @@ pub struct Rendition {
     pub frame_count: u32,
     /// True when the original has more frames than the format can hold and the rendition shows only the first.
     pub first_frame_only: bool,
+    /// What its pixels are made of; `None` until it is ready, and when it was made before the service told it.
+    pub colours: Option<Colours>,
     /// SHA-256 of its bytes; `None` until it is ready.
     pub sha256: Option<[u8; 32]>,
     /// How many times its making was begun.

@@ -6,7 +6,7 @@ use tintype_proto::v1;
 
 use crate::{
     DownloadInfo, Effort, Error, Event, Fit, Format, Image, Limits, Rendition, RenditionFailure, RenditionSpec, RenditionState, Result,
-    Role, Scope, TokenInfo, User, shares,
+    Role, Scope, TokenInfo, User, colours::colours, shares,
 };
 
 pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
@@ -21,6 +21,7 @@ pub(crate) fn image(image: Option<v1::Image>) -> Result<Image> {
         frame_count: unsigned_32(image.frame_count),
         sha256: digest(&image.sha256).ok_or_else(|| Error::bad_answer(format!("image {} has no SHA-256", image.id)))?,
         created_at: time(image.create_time.as_ref()),
+        thumbhash: (!image.thumbhash.is_empty()).then(|| image.thumbhash.to_vec()),
         labels: image.labels,
         updated_at: time(image.update_time.as_ref().or(image.create_time.as_ref())),
         renditions: image.renditions.into_iter().map(rendition_value).collect(),
@@ -45,6 +46,7 @@ fn rendition_value(rendition: v1::Rendition) -> Rendition {
         height: unsigned_32(rendition.height),
         frame_count: unsigned_32(rendition.frame_count),
         first_frame_only: rendition.first_frame_only,
+        colours: colours(rendition.colour_type, rendition.bits_per_channel),
         sha256: digest(&rendition.sha256),
         attempt_count: unsigned_32(rendition.attempt_count),
         failure: rendition.failure.map(|failure| RenditionFailure { reason: failure_reason(failure.reason), message: failure.message }),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use prost_types::{Duration as ProtoDuration, FieldMask, Timestamp as ProtoTimestamp};
 use tintype_proto::v1;
 use tintype_store::{
-    Access, FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Scope, Timestamp, Token, User, UserChange,
-    rendition_file_name,
+    Access, ColourType, FailureReason, Format, Image, ImageFilter, ImageId, Rendition, RenditionState, Role, Scope, Timestamp, Token, User,
+    UserChange, rendition_file_name,
 };
 use unicode_normalization::UnicodeNormalization;
 
@@ -293,12 +293,14 @@ pub(crate) fn proto_image(image: Image, access: Access) -> v1::Image {
         renditions: image.renditions.into_iter().map(proto_rendition).collect(),
         labels: image.labels,
         update_time: Some(proto_time(image.updated_at)),
+        thumbhash: image.thumbhash.map(|hash| hash.as_bytes().to_vec().into()).unwrap_or_default(),
         access: proto_access(access).into(),
     }
 }
 
 pub(crate) fn proto_rendition(rendition: Rendition) -> v1::Rendition {
     let output = rendition.output.as_ref();
+    let colours = output.and_then(|output| output.colours);
     v1::Rendition {
         id: rendition.id.0,
         image_id: rendition.image.0,
@@ -318,6 +320,18 @@ pub(crate) fn proto_rendition(rendition: Rendition) -> v1::Rendition {
         create_time: Some(proto_time(rendition.created_at)),
         finish_time: rendition.finished_at.map(proto_time),
         spec: Some(wire_edits::proto_spec(&rendition.spec)),
+        colour_type: colours.map(|colours| proto_colour_type(colours.kind)).unwrap_or_default().into(),
+        bits_per_channel: colours.map_or(0, |colours| colours.channel_bits.into()),
+    }
+}
+
+fn proto_colour_type(kind: ColourType) -> v1::ColourType {
+    match kind {
+        ColourType::Grey => v1::ColourType::Grey,
+        ColourType::GreyAlpha => v1::ColourType::GreyAlpha,
+        ColourType::Rgb => v1::ColourType::Rgb,
+        ColourType::Rgba => v1::ColourType::Rgba,
+        ColourType::Palette => v1::ColourType::Palette,
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a file to all of its renditions.
 
 use image::{GenericImageView, ImageFormat as Codec};
-use tintype_proto::v1::{DownloadImageRequest, FailureReason, ImageFormat, RenditionState, RetryRenditionRequest};
+use tintype_proto::v1::{ColourType, DownloadImageRequest, FailureReason, ImageFormat, RenditionState, RetryRenditionRequest};
 use tintype_tests::{Tintype, Upload, pictures};
 use tonic::Code;
 
@@ -36,6 +36,10 @@ async fn both_formats_come_back_in_the_other(tintype: Tintype) {
         assert_eq!(settled.renditions[0].state(), RenditionState::Ready);
         assert_eq!(settled.renditions[0].size_bytes, converted.bytes.len() as i64);
         assert_eq!(settled.renditions[0].attempt_count, 1);
+        assert_eq!((settled.renditions[0].colour_type(), settled.renditions[0].bits_per_channel), (ColourType::Rgb, 8));
+        assert_eq!(settled.renditions[0].frame_count, 1);
+        assert!((6..=25).contains(&settled.thumbhash.len()), "{:?}", settled.thumbhash);
+        assert!(image.thumbhash.is_empty(), "nobody had seen it yet");
     }
     // Left out, the format is JPEG: the rendition of the one, the original of the other.
     for (image, own) in images.iter().zip([false, true]) {

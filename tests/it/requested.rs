@@ -195,6 +195,7 @@ async fn the_command_line_asks_for_what_was_never_made() {
     for line in ["2\tconverted_img.webp\tready\twebp\t", "3\tconverted_img.gif\tready\tgif height=12 effort=fast\t", told.trim_end()] {
         assert!(shown.contains(&format!("rendition\t{line}")), "{line} in {shown}");
     }
+    assert!(shown.contains("\nthumbhash\t") && shown.contains("\tpalette 8"), "{shown}");
     let failed = person.tintype(&["render", "1", "--format", "ico"]).await;
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
 }

@@ -156,9 +156,9 @@ impl Workplace {
     }
 
     async fn try_commit(&self, job: &Job, made: Made, begun: Instant) -> Result<(), JobError> {
-        let Made { sink, picture, .. } = made;
+        let Made { sink, drawn, .. } = made;
         let blob = sink.publish().await?;
-        match self.stores.catalog.complete(job, &blob, picture, Timestamp::now()).await? {
+        match self.stores.catalog.complete(job, &blob, &drawn, Timestamp::now()).await? {
             Commit::Done => {
                 self.stores.nudges.nudge();
                 let (size_bytes, duration_ms) = (blob.digest.size_bytes, begun.elapsed().as_millis());

@@ -5,14 +5,15 @@ use std::{any::Any, io::Write, pin::pin, sync::Arc};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tintype_store::{
-    BlobKey, FailureReason, Job, Picture,
+    BlobKey, Drawn, FailureReason, Job,
     blobs::{BlobSink, read_checked},
+    header::read_colours,
 };
 use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 use tracing::warn;
 
 #[cfg(target_os = "linux")]
-use crate::pool::{NoResult, Pool, SealedMemory, SharedMemory, usual_time};
+use crate::pool::{self, NoResult, Pool, SealedMemory, SharedMemory, usual_time};
 use crate::{
     convert::{ConvertError, Converted},
     converters::{Engine, How},
@@ -23,7 +24,7 @@ use crate::{
 pub(crate) struct Made {
     pub(crate) key: BlobKey,
     pub(crate) sink: BlobSink,
-    pub(crate) picture: Picture,
+    pub(crate) drawn: Drawn,
 }
 
 /// What a conversion holds until it has ended: a slot, and its part of the memory.
@@ -38,27 +39,33 @@ impl Workplace {
     pub(crate) async fn make(&self, job: &Job, slot: OwnedSemaphorePermit) -> Result<Made, JobError> {
         self.config.limits.image.check_size(job.original.digest.size_bytes).map_err(ConvertError::from)?;
         let held = Held { slot, _room: self.converters.room_for(job, &self.config.limits).await? };
-        let (bytes, picture) = match &self.converters.how {
-            How::Inside(engine) => self.convert_inside(engine, job, held).await?,
+        let (bytes, picture, thumbhash) = match &self.converters.how {
+            How::Inside(engine) => {
+                let Converted { bytes, picture, thumbhash } = self.convert_inside(engine, job, held).await?;
+                (Bytes::from(bytes), picture, thumbhash)
+            }
             #[cfg(target_os = "linux")]
             How::Pool(pool) => {
                 let original = self.read_original(job, SharedMemory::create()?).await?.seal()?;
-                self.convert_in(pool, &original, job, held).await.map_err(|error| match error {
+                let made = self.convert_in(pool, &original, job, held).await;
+                let pool::Made { bytes, picture, thumbhash } = made.map_err(|error| match error {
                     NoResult::Failed(failure) => JobError::Failed(failure),
                     NoResult::Machine(error) => error.into(),
-                })?
+                })?;
+                (bytes, picture, thumbhash)
             }
         };
+        let drawn = Drawn { picture, colours: read_colours(&bytes), thumbhash: Some(thumbhash) };
         let key = BlobKey::rendition(job.owner, job.spec.format);
         let mut sink = BlobSink::create(&*self.stores.blobs, key.clone()).await?;
         sink.write(bytes).await?;
         sink.persist().await?;
-        Ok(Made { key, sink, picture })
+        Ok(Made { key, sink, drawn })
     }
 
     /// Converts, and lends the slot to others when it takes longer than usual: a few pictures that hang hold up nobody else.
     #[cfg(target_os = "linux")]
-    async fn convert_in(&self, pool: &Pool, original: &SealedMemory, job: &Job, held: Held) -> Result<(Bytes, Picture), NoResult> {
+    async fn convert_in(&self, pool: &Pool, original: &SealedMemory, job: &Job, held: Held) -> Result<pool::Made, NoResult> {
         let mut conversion = pin!(pool.convert(original, job.header, job.spec));
         if let Ok(made) = timeout(usual_time(job.header, job.spec, self.config.limits.timeout), &mut conversion).await {
             return made;
@@ -80,7 +87,7 @@ impl Workplace {
 
     /// Runs the engine on a thread of its own. A thread cannot be ended from outside: after a timeout it goes on and keeps what it holds
     /// until it ends, so that there are never more conversions in memory than slots.
-    async fn convert_inside(&self, engine: &Engine, job: &Job, held: Held) -> Result<(Bytes, Picture), JobError> {
+    async fn convert_inside(&self, engine: &Engine, job: &Job, held: Held) -> Result<Converted, JobError> {
         let input = self.read_original(job, Vec::with_capacity(job.original.digest.size_bytes as usize)).await?;
         let (engine, limits) = (Arc::clone(engine), self.config.limits.clone());
         let (header, spec) = (job.header, job.spec);
@@ -90,10 +97,7 @@ impl Workplace {
             engine(&input, &header, &spec, &limits)
         });
         match timeout(limit, conversion).await {
-            Ok(Ok(converted)) => {
-                let Converted { bytes, picture } = converted?;
-                Ok((bytes.into(), picture))
-            }
+            Ok(Ok(converted)) => Ok(converted?),
             Ok(Err(ended)) => {
                 let cause = ended.try_into_panic().map_or_else(|ended| ended.to_string(), |panic| panic_message(&*panic));
                 warn!("the converter crashed: {cause}");

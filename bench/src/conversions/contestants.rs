@@ -87,8 +87,8 @@ impl Contestant for Tintype {
         let original = memory.seal()?;
         let made = self.runtime.block_on(self.pool.convert(&original, header, spec));
         let wall = begin.elapsed();
-        let (bytes, _) = made.map_err(|error| anyhow::anyhow!("{task:?}: {error:?}"))?;
-        Ok(Some(Measured { wall, cpu: own_cpu()?.saturating_sub(cpu_before), bytes: bytes.to_vec() }))
+        let made = made.map_err(|error| anyhow::anyhow!("{task:?}: {error:?}"))?;
+        Ok(Some(Measured { wall, cpu: own_cpu()?.saturating_sub(cpu_before), bytes: made.bytes.to_vec() }))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
 use tintype_client::{Image, Rendition, RenditionState};
 
 use crate::{
@@ -30,6 +30,9 @@ fn text(image: &Image) -> String {
         image.access,
         labels_text(image, "\nlabel\t"),
     );
+    if let Some(thumbhash) = &image.thumbhash {
+        let _ = write!(text, "\nthumbhash\t{}", BASE64.encode(thumbhash));
+    }
     for rendition in &image.renditions {
         text.push_str(&rendition_text(rendition));
     }
@@ -39,8 +42,17 @@ fn text(image: &Image) -> String {
 fn rendition_text(rendition: &Rendition) -> String {
     let mut text = format!("\nrendition\t{}", rendition_line(rendition));
     if rendition.state == RenditionState::Ready {
-        let still = if rendition.first_frame_only { "\tfirst frame only" } else { "" };
-        let _ = write!(text, "\t{}x{}\t{}{still}", rendition.width, rendition.height, rendition.size_bytes);
+        let _ = write!(text, "\t{}x{}\t{}", rendition.width, rendition.height, rendition.size_bytes);
+        if let Some(colours) = rendition.colours {
+            let _ = write!(text, "\t{colours}");
+        }
+        match rendition.frame_count {
+            _ if rendition.first_frame_only => text.push_str("\tfirst frame only"),
+            0 | 1 => {}
+            frames => {
+                let _ = write!(text, "\t{frames} frames");
+            }
+        }
     }
     if let Some(failure) = &rendition.failure {
         let _ = write!(text, "\t{}: {}", failure.reason, failure.message);

@@ -48,7 +48,7 @@ pub(crate) async fn update_image(core: &Core, caller: &Caller, request: UpdateIm
     match core.stores.catalog.update_image(id, &change, Timestamp::now()).await? {
         ImageWrite::Done(image) => {
             core.stores.nudges.nudge();
-            Ok(UpdateImageResponse { image: Some(wire::proto_image(image, access)) })
+            Ok(UpdateImageResponse { image: Some(wire::proto_image(*image, access)) })
         }
         ImageWrite::LabelsTooLarge { size_bytes } => Err(wire_edits::labels_too_large(size_bytes).into()),
         ImageWrite::Missing => Err(Refusal::image_not_found(id)),

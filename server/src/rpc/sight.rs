@@ -94,6 +94,7 @@ mod tests {
             header,
             size_bytes: 1,
             sha256: [0; 32],
+            thumbhash: None,
             blob: BlobKey::original(ADA, Format::Png),
             labels: Labels::new(),
             created_at: Timestamp(0),

@@ -59,7 +59,7 @@ struct Watch {
 }
 
 enum Ready {
-    Existing(SeenImage),
+    Existing(Box<SeenImage>),
     Changed(Arc<Event>),
     CaughtUp,
 }
@@ -188,7 +188,7 @@ impl Watch {
         };
         self.cursor.told = last;
         self.sight.forget();
-        self.ready.extend(images.into_iter().map(Ready::Existing));
+        self.ready.extend(images.into_iter().map(|seen| Ready::Existing(Box::new(seen))));
         if last.is_none() {
             self.heartbeat = Instant::now() + self.core.limits.watch_heartbeat;
             self.ready.push_back(Ready::CaughtUp);
@@ -234,7 +234,8 @@ impl Watch {
     /// `None` for a change of an image that is deleted or not shared by now: that is told when its turn comes.
     fn message(&mut self, ready: Ready) -> Option<WatchImagesResponse> {
         let (told, message) = match ready {
-            Ready::Existing(SeenImage { image, .. }) => {
+            Ready::Existing(seen) => {
+                let image = seen.image;
                 let access = self.sight.access(image.owner, image.id)?;
                 let cursor = Cursor { position: self.cursor.position, told: Some(image.id) };
                 (cursor, Message::Existing(ImageExisting { image: Some(wire::proto_image(image, access)) }))

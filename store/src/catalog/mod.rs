@@ -12,10 +12,10 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
-    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Picture, Recorded, Rendition,
-    RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
-    TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
+    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, Rendition, RenditionId,
+    Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId,
+    Totals, User, UserChange, UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -197,10 +197,11 @@ pub trait Jobs {
     /// Holds a claimed rendition until `until`.
     async fn renew(&self, job: &Job, until: Timestamp) -> Result<Commit, StoreError>;
 
-    /// Makes a claimed rendition ready and counts it as used, whatever the owner's quota. Its blob is already durable.
+    /// Makes a claimed rendition ready and counts it as used, whatever the owner's quota. Its blob is already durable. Of the thumbhashes
+    /// that workers tell of an image the first is kept.
     ///
     /// Idempotent on the output's key: a repeat, say because an answer got lost, is [`Commit::Done`] and writes nothing.
-    async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError>;
+    async fn complete(&self, job: &Job, output: &StoredBlob, drawn: &Drawn, now: Timestamp) -> Result<Commit, StoreError>;
 
     /// Makes a claimed rendition failed.
     async fn fail(&self, job: &Job, failure: &Failure, now: Timestamp) -> Result<Commit, StoreError>;

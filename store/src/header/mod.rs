@@ -5,6 +5,7 @@
 //! converter's business. Each format is a small state machine in a file of its own, which names the specification it follows.
 
 mod bmp;
+mod colours;
 #[cfg(test)]
 mod corpus;
 mod error;
@@ -23,6 +24,7 @@ mod tests;
 mod tiff;
 mod webp;
 
+pub use colours::read_colours;
 pub use error::HeaderError;
 
 use crate::{Format, ImageHeader};

@@ -72,7 +72,7 @@ impl ImageChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageWrite {
     /// The image is as asked for now. It may have been so before; then nothing was written.
-    Done(Image),
+    Done(Box<Image>),
     /// Nothing was written: the labels would take more than [`MAX_LABELS_BYTES`].
     LabelsTooLarge {
         /// What they would take.

@@ -1,4 +1,4 @@
-use super::{BlobKey, Format, ImageId, Labels, Owners, RenditionId, Spec, StoredBlob, Timestamp, UserId};
+use super::{BlobKey, Colours, Format, ImageId, Labels, Owners, RenditionId, Spec, StoredBlob, Thumbhash, Timestamp, UserId};
 
 /// What the header of an image file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Image {
     pub size_bytes: u64,
     /// SHA-256 of the original.
     pub sha256: [u8; 32],
+    /// What the original looks like, upright; `None` until a worker has seen it.
+    pub thumbhash: Option<Thumbhash>,
     /// Where the original is.
     pub blob: BlobKey,
     /// What its users say of it.
@@ -141,6 +143,8 @@ pub struct Output {
     pub sha256: [u8; 32],
     /// What was drawn.
     pub picture: Picture,
+    /// How its colours are kept; `None` when it was made before that was noted.
+    pub colours: Option<Colours>,
 }
 
 /// The geometry of a rendition.

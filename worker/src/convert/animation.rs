@@ -5,13 +5,15 @@ use image::{
     codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
     metadata::{LoopCount, Orientation},
 };
-use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Spec, Thumbhash};
 
 use super::{
     ConvertError,
     colour::Conversion,
     decode::{check_size, colours_and_orientation, decoder_limits, upright_size},
     finish::Finish,
+    png,
+    thumbhash::Sampler,
 };
 
 /// An animation whose frames are decoded one by one, each composed on the canvas as people see it: upright and in sRGB.
@@ -22,6 +24,7 @@ pub(super) struct Animation<'a> {
     pub(super) frame_count: u32,
     frames: Frames<'a>,
     frames_seen: u32,
+    thumbhash: Option<Thumbhash>,
     finish: Finish,
     conversion: Option<Conversion>,
     orientation: Orientation,
@@ -52,12 +55,10 @@ pub(super) fn open<'a>(
         }
         Format::Png => {
             let mut decoder = PngDecoder::with_limits(reader, decoder_limits(limits)).map_err(ConvertError::decoding)?;
-            if decoder.color_type().bytes_per_pixel() > decoder.color_type().channel_count() {
-                return Err(ConvertError::unsupported_input(
-                    "an animated PNG of 16 bit is not read here, only its first frame for other formats",
-                ));
-            }
             let look = look(&mut decoder)?;
+            if let Some((plays, frames)) = png::deep_frames(input, limits)? {
+                return Ok(look.of_frames(Frames::new(Box::new(frames)), plays));
+            }
             let decoder = decoder.apng().map_err(ConvertError::decoding)?;
             let plays = plays(decoder.loop_count());
             Ok(look.of_frames(decoder.into_frames(), plays))
@@ -67,6 +68,11 @@ pub(super) fn open<'a>(
 }
 
 impl Animation<'_> {
+    /// What its first frame looks like, once that was given out.
+    pub(super) fn thumbhash(&self) -> Result<Thumbhash, ConvertError> {
+        self.thumbhash.ok_or_else(|| ConvertError::corrupt("it has no frame"))
+    }
+
     /// The next frame and how long it is shown, in milliseconds.
     pub(super) fn next_frame(&mut self) -> Result<Option<(RgbaImage, u32)>, ConvertError> {
         let Some(frame) = self.frames.next() else {
@@ -86,6 +92,7 @@ impl Animation<'_> {
             conversion.apply(&mut image);
         }
         image.apply_orientation(self.orientation);
+        self.thumbhash.get_or_insert_with(|| Sampler::hash_of(&image));
         Ok(Some((self.finish.apply(image, 8).into_rgba8(), delay_ms)))
     }
 }
@@ -113,7 +120,7 @@ impl Look {
 
     fn of_frames(self, frames: Frames<'_>, plays: u32) -> Animation<'_> {
         let Self { conversion, orientation, finish, frame_count } = self;
-        Animation { plays, frame_count, frames, frames_seen: 0, finish, conversion, orientation }
+        Animation { plays, frame_count, frames, frames_seen: 0, thumbhash: None, finish, conversion, orientation }
     }
 }
 

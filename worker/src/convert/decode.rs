@@ -1,7 +1,7 @@
 use std::{borrow::Cow, io::Cursor};
 
 use image::{
-    AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::png::PngDecoder, metadata::Orientation,
+    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::png::PngDecoder, metadata::Orientation,
 };
 use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
 
@@ -110,8 +110,7 @@ pub(super) fn decoder_limits(limits: &ConversionLimits) -> Limits {
 fn has_separate_default_image(input: &[u8]) -> Result<bool, ConvertError> {
     let reader = png::Decoder::new(Cursor::new(input)).read_info().map_err(ConvertError::corrupt)?;
     let info = reader.info();
-    // `image` composes frames of 8 bit only; for deeper ones the default image is what can be shown.
-    Ok(info.animation_control().is_some() && info.frame_control().is_none() && info.bit_depth != png::BitDepth::Sixteen)
+    Ok(info.animation_control().is_some() && info.frame_control().is_none())
 }
 
 fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, ConvertError> {
@@ -119,7 +118,11 @@ fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Convert
     let (width, height) = decoder.dimensions();
     check_size(width, height, u64::from(width) * u64::from(height) * 4, limits)?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
-    let frame = decoder.apng().map_err(ConvertError::decoding)?.into_frames().next();
+    let mut frames = match super::png::deep_frames(input, limits)? {
+        Some((_, frames)) => Frames::new(Box::new(frames)),
+        None => decoder.apng().map_err(ConvertError::decoding)?.into_frames(),
+    };
+    let frame = frames.next();
     let frame = frame.ok_or_else(|| ConvertError::corrupt("it has no frame"))?.map_err(ConvertError::decoding)?;
     Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation, shrunk: None })
 }

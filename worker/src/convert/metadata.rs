@@ -10,7 +10,7 @@ use image::{
 use tintype_store::Format;
 use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
-use super::tiff::Directory;
+use super::tiff::{Directory, exif};
 
 /// Copied as it is, but for the orientation, which the pixels have already. Empty unless it was asked for.
 #[derive(Debug, Default, PartialEq)]
@@ -82,10 +82,10 @@ fn of_jpeg(input: &[u8]) -> Metadata {
     }
 }
 
-/// Its own tags are about how the pixels are stored; those of the camera are too entangled with them to be copied.
+/// Most of its fields are about how the pixels are stored; the others make a block of their own.
 fn of_tiff(page: &Directory<'_>) -> Metadata {
     const XMP: u16 = 700;
-    Metadata { xmp: page.bytes(XMP).map(<[u8]>::to_vec), ..Metadata::default() }
+    Metadata { exif: exif(page), xmp: page.bytes(XMP).map(<[u8]>::to_vec), text: Vec::new() }
 }
 
 /// Text chunks from anywhere in the file, and not those that hold XMP.

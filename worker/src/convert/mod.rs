@@ -21,14 +21,16 @@ mod pixels;
 mod png;
 mod rectangle;
 mod streamed;
+mod thumbhash;
 mod tiff;
 mod webp;
 
-use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec};
+use tintype_store::{ConversionLimits, Format, ImageHeader, Picture, Spec, Thumbhash};
 
 pub use error::ConvertError;
 use finish::Finish;
 use metadata::Metadata;
+use thumbhash::Sampler;
 
 /// What [`convert`] reads.
 pub const INPUT_FORMATS: [Format; 9] =
@@ -53,6 +55,8 @@ pub struct Converted {
     pub bytes: Vec<u8>,
     /// What is in it.
     pub picture: Picture,
+    /// What the original looks like: the first frame, upright and in sRGB.
+    pub thumbhash: Thumbhash,
 }
 
 /// Converts a file. `header` is what its header says.
@@ -69,6 +73,8 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     if !OUTPUT_FORMATS.contains(&spec.format) {
         return Err(ConvertError::unsupported_output(format!("{} is not made here", spec.format)));
     }
+    let known = (header.format == Format::Gif).then(|| gif::with_known_blocks(input));
+    let input = known.as_deref().unwrap_or(input);
     let metadata = if spec.keep_metadata { Metadata::read(input, header.format) } else { Metadata::default() };
     let animated = header.frame_count > 1 && matches!(header.format, Format::Gif | Format::Png | Format::WebP);
     if animated && matches!(spec.format, Format::Gif | Format::Png | Format::WebP) {
@@ -85,8 +91,9 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
         }
     }
     let upright = decode::first_frame(input, header, spec, limits)?;
+    let thumbhash = Sampler::hash_of(&upright.image);
     let image = Finish::of(spec, upright.width, upright.height, limits)?.apply(upright.image, upright.eighths);
     let first_frame_only = header.frame_count > 1 && header.format != Format::Ico;
     let picture = Picture { width: image.width(), height: image.height(), frame_count: 1, first_frame_only };
-    Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture })
+    Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture, thumbhash })
 }

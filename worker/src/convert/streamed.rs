@@ -21,6 +21,7 @@ use super::{
     metadata::Metadata,
     pixels::{in_8_bit, is_grey, onto},
     png as png_out,
+    thumbhash::Sampler,
 };
 
 /// Bands that are handed over at once.
@@ -52,15 +53,17 @@ pub(super) fn png_to_jpeg(
     let conversion = info.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
     let look = Look { width, pixels, conversion, background: spec.background.unwrap_or(Rgb::WHITE) };
     let encoder = jpeg::Encoder::new(width, height, look.has_colour(), spec.quality(), &metadata.jpeg_segments())?;
-    let writing = read_rows(&mut reader, height as usize, Shared::Done((encoder, look)), |writing, rows| {
-        let (mut encoder, look) = writing.wait();
+    let sampler = Sampler::new(width, height);
+    let writing = read_rows(&mut reader, height as usize, Shared::Done((encoder, look, sampler)), |writing, rows| {
+        let (mut encoder, look, mut sampler) = writing.wait();
         companion::share(move || {
-            write(&mut encoder, &look, rows);
-            (encoder, look)
+            write(&mut encoder, &look, &mut sampler, rows);
+            (encoder, look, sampler)
         })
     })?;
-    let bytes = writing.wait().0.finish();
-    Ok(Some(Converted { bytes, picture: Picture { width, height, frame_count: 1, first_frame_only: false } }))
+    let (encoder, _, sampler) = writing.wait();
+    let picture = Picture { width, height, frame_count: 1, first_frame_only: false };
+    Ok(Some(Converted { bytes: encoder.finish(), picture, thumbhash: sampler.finish() }))
 }
 
 /// `None` when the file has to be in memory as a whole, also because it is damaged.
@@ -78,22 +81,21 @@ pub(super) fn jpeg_to_png(
     let Some((mut rows, is_grey)) = opened.rows().filter(|_| opened.orientation == Orientation::NoTransforms) else { return Ok(None) };
     let pixels = if is_grey { ColorType::L8 } else { ColorType::Rgb8 };
     let conversion = opened.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
+    let mut sampler = Sampler::new(width, height);
     let bytes = png_out::encode_rows(width, height, pixels, search, metadata, |write| {
         while !rows.is_done() {
             let Some(rows) = rows.next_rows() else { return Ok(false) };
-            match &conversion {
-                Some(conversion) => {
-                    let mut image = image_of(width, pixels, rows.to_vec());
-                    conversion.apply(&mut image);
-                    write(image.as_bytes())?;
-                }
-                None => write(rows)?,
+            let mut image = image_of(width, pixels, rows.to_vec());
+            if let Some(conversion) = &conversion {
+                conversion.apply(&mut image);
             }
+            sampler.take(&image);
+            write(image.as_bytes())?;
         }
         Ok(true)
     })?;
     let picture = Picture { width, height, frame_count: 1, first_frame_only: false };
-    Ok(bytes.map(|bytes| Converted { bytes, picture }))
+    Ok(bytes.map(|bytes| Converted { bytes, picture, thumbhash: sampler.finish() }))
 }
 
 /// Reads all rows, and makes something of several bands at a time and what was made before.
@@ -119,15 +121,15 @@ fn read_rows<T>(
     Ok(made)
 }
 
-fn image_error(error: png::DecodingError) -> ImageError {
+pub(super) fn image_error(error: png::DecodingError) -> ImageError {
     match error {
         png::DecodingError::LimitsExceeded => ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory)),
         other => ImageError::Decoding(DecodingError::new(ImageFormat::Png.into(), other)),
     }
 }
 
-fn write(encoder: &mut jpeg::Encoder, look: &Look, rows: Vec<u8>) {
-    let rows = look.applied_to(rows);
+fn write(encoder: &mut jpeg::Encoder, look: &Look, sampler: &mut Sampler, rows: Vec<u8>) {
+    let rows = look.applied_to(rows, sampler);
     let row_bytes = look.width as usize * if look.has_colour() { 3 } else { 1 };
     for band in rows.chunks(row_bytes * BAND_ROWS) {
         encoder.write_band(band);
@@ -147,15 +149,13 @@ impl Look {
         self.pixels.has_color() || (self.pixels.has_alpha() && !is_grey(self.background))
     }
 
-    /// Opaque sRGB or grey in 8 bit.
-    fn applied_to(&self, rows: Vec<u8>) -> Vec<u8> {
-        if self.conversion.is_none() && matches!(self.pixels, ColorType::Rgb8 | ColorType::L8) {
-            return rows;
-        }
+    /// Opaque sRGB or grey in 8 bit. The sampler sees them in sRGB, before what they are drawn onto.
+    fn applied_to(&self, rows: Vec<u8>, sampler: &mut Sampler) -> Vec<u8> {
         let mut image = image_of(self.width, self.pixels, rows);
         if let Some(conversion) = &self.conversion {
             conversion.apply(&mut image);
         }
+        sampler.take(&image);
         in_8_bit(onto(image, self.background)).into_bytes()
     }
 }

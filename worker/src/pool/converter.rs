@@ -15,7 +15,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    MAX_CONVERSION_TIMES, MAX_CONVERSIONS, MAX_IDLE_BYTES, NoResult,
+    MAX_CONVERSION_TIMES, MAX_CONVERSIONS, MAX_IDLE_BYTES, Made, NoResult,
     channel::{self, receive_text, send_text, send_with},
     child::{Cause, Process},
     message::{Answer, Containment, Nonsense, Request, Terms},
@@ -42,7 +42,7 @@ pub(super) struct Converter {
 }
 
 /// A picture, or why there is none; and the converter, if it lives and can be trusted as before.
-type Outcome = (Result<(Bytes, Picture), Failure>, Option<Converter>);
+type Outcome = (Result<Made, Failure>, Option<Converter>);
 
 impl Converter {
     /// Starts a process and waits until it has shut itself in.
@@ -99,9 +99,9 @@ impl Converter {
             Err(error) => Ok(Err(error)),
         };
         Ok(match answer {
-            Ok(Ok(Some(Answer::Made { number, size_bytes, picture }))) if number == asked => {
+            Ok(Ok(Some(Answer::Made { number, size_bytes, picture, thumbhash }))) if number == asked => {
                 match accept(result, size_bytes, picture, &spec) {
-                    Ok(bytes) => (Ok((bytes, picture)), Some(self)),
+                    Ok(bytes) => (Ok(Made { bytes, picture, thumbhash }), Some(self)),
                     Err(why) => (Err(self.distrusted(why).await), None),
                 }
             }
@@ -203,7 +203,9 @@ fn accept(result: SharedMemory, size_bytes: u64, picture: Picture, spec: &Spec) 
             debug!("the result cannot be read: {error}");
             "the result is no picture"
         })?;
-        if (header.format, header.width, header.height) != (spec.format, picture.width, picture.height) {
+        if (header.format, header.width, header.height, header.frame_count)
+            != (spec.format, picture.width, picture.height, picture.frame_count)
+        {
             return Err("the result is another picture");
         }
     }

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use tintype_store::{ConversionLimits, Failure, FailureReason, ImageHeader, ImageLimits, Picture, Spec};
+use tintype_store::{ConversionLimits, Failure, FailureReason, ImageHeader, ImageLimits, Picture, Spec, Thumbhash};
 
 /// Characters of a failure's message.
 const MAX_FAILURE_CHARACTERS: usize = 200;
@@ -109,6 +109,8 @@ pub(super) enum Answer {
         size_bytes: u64,
         /// What is in it.
         picture: Picture,
+        /// What the original looks like.
+        thumbhash: Thumbhash,
     },
     /// There is no result.
     Refused {
@@ -123,8 +125,8 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready(containment) => write!(f, "ready {containment}"),
-            Self::Made { number, size_bytes, picture: Picture { width, height, frame_count, first_frame_only } } => {
-                write!(f, "made {number} {size_bytes} {width} {height} {frame_count} {first_frame_only}")
+            Self::Made { number, size_bytes, picture: Picture { width, height, frame_count, first_frame_only }, thumbhash } => {
+                write!(f, "made {number} {size_bytes} {width} {height} {frame_count} {first_frame_only} {thumbhash}")
             }
             Self::Refused { number, failure: Failure { reason, message } } => write!(f, "refused {number} {} {message}", reason.name()),
         }
@@ -142,7 +144,7 @@ impl FromStr for Answer {
                 let (number, size_bytes) = (words.parsed()?, words.parsed()?);
                 let (width, height, frame_count) = (words.parsed()?, words.parsed()?, words.parsed()?);
                 let picture = Picture { width, height, frame_count, first_frame_only: words.parsed()? };
-                Ok(Self::Made { number, size_bytes, picture })
+                Ok(Self::Made { number, size_bytes, picture, thumbhash: words.parsed()? })
             }
             "refused" => {
                 let number = words.parsed()?;
@@ -199,10 +201,13 @@ mod tests {
         let request = Request { number: 8, header, spec };
         assert_eq!(request.to_string().parse(), Ok(request));
         let picture = Picture { width: 1, height: 2, frame_count: 3, first_frame_only: true };
+        let thumbhash = Thumbhash::new(&[0, 0xff, 3, 4, 5]).expect("it is long enough");
         let failure = Failure { reason: FailureReason::CorruptInput, message: "the image is damaged: it ends".to_owned() };
-        for answer in
-            [Answer::Ready(Containment::FULL), Answer::Made { number: 7, size_bytes: 9, picture }, Answer::Refused { number: 6, failure }]
-        {
+        for answer in [
+            Answer::Ready(Containment::FULL),
+            Answer::Made { number: 7, size_bytes: 9, picture, thumbhash },
+            Answer::Refused { number: 6, failure },
+        ] {
             assert_eq!(answer.to_string().parse(), Ok(answer));
         }
     }
@@ -215,9 +220,12 @@ mod tests {
             " ",
             "made",
             "made 7 1 2 3",
-            "made 7 -1 2 3 1 false",
-            "made 7 99999999999999999999 2 3 1 false",
-            "made 7 1 2 3 1 maybe",
+            "made 7 -1 2 3 1 false 00ff030405",
+            "made 7 99999999999999999999 2 3 1 false 00ff030405",
+            "made 7 1 2 3 1 maybe 00ff030405",
+            "made 7 1 2 3 1 true",
+            "made 7 1 2 3 1 true 00ff0304",
+            "made 7 1 2 3 1 true 000102030405060708090a0b0c0d0e0f10111213141516171819",
             "refused",
             "refused 7 ORIGINAL_DAMAGED it was not me",
             "refused 7 CORRUPT_INPUT two\nlines",

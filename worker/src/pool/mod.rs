@@ -23,7 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tintype_store::{ConversionLimits, Failure, Format, ImageHeader, Picture, Spec};
+use tintype_store::{ConversionLimits, Failure, Format, ImageHeader, Picture, Spec, Thumbhash};
 
 pub use message::Containment;
 pub use serve::serve;
@@ -71,6 +71,17 @@ pub struct Pool {
     idle: Mutex<Vec<Converter>>,
 }
 
+/// What a converter made, as far as it can be checked.
+#[derive(Debug)]
+pub struct Made {
+    /// The file, which nobody can change any more: a picture of the format that was asked for, by its header.
+    pub bytes: Bytes,
+    /// What is in it, as its header says, too.
+    pub picture: Picture,
+    /// What the original looks like, as the converter says.
+    pub thumbhash: Thumbhash,
+}
+
 /// Why a pool has no result.
 #[derive(Debug)]
 pub enum NoResult {
@@ -92,10 +103,10 @@ impl Pool {
         self.containment
     }
 
-    /// Converts `original` in a process of its own and returns the file, which nobody can change any more, and what is in it.
+    /// Converts `original` in a process of its own.
     ///
     /// Crash, timeout and exhausted memory are failures with their reasons. When this is dropped the conversion is killed.
-    pub async fn convert(&self, original: &SealedMemory, header: ImageHeader, spec: Spec) -> Result<(Bytes, Picture), NoResult> {
+    pub async fn convert(&self, original: &SealedMemory, header: ImageHeader, spec: Spec) -> Result<Made, NoResult> {
         let converter = match self.idle_one() {
             Some(converter) => converter,
             None => Converter::start(&self.limits).await.map_err(NoResult::Machine)?.0,

@@ -41,9 +41,9 @@ fn serve_until_end(engine: impl Fn(&[u8], &ImageHeader, &Spec, &ConversionLimits
         let [original, place] = descriptors.try_into().map_err(|_| nonsense())?;
         let original = SealedMemory::received(original)?.map()?;
         let answer = match engine(&original, &header, &spec, &limits) {
-            Ok(Converted { bytes, picture }) => {
+            Ok(Converted { bytes, picture, thumbhash }) => {
                 SharedMemory::received(place).write_all(&bytes)?;
-                Answer::Made { number, size_bytes: bytes.len() as u64, picture }
+                Answer::Made { number, size_bytes: bytes.len() as u64, picture, thumbhash }
             }
             Err(ConvertError { reason, message }) => Answer::Refused { number, failure: readable(&Failure { reason, message }) },
         };

@@ -9,6 +9,7 @@ use image::{
         png::PngDecoder,
     },
 };
+use png::{BlendOp, DisposeOp};
 use tintype_store::{FailureReason, Format, Picture, Spec, header::read_header};
 
 use crate::pictures::{as_png, converted, converted_to, decoded, encoded, largest_difference};
@@ -271,4 +272,86 @@ fn frames_of(png: &[u8]) -> Vec<(RgbaImage, u32)> {
     let frames = decoder.into_frames().collect_frames().expect("every frame can be decoded");
     let in_ms = |frame: &Frame| frame.delay().numer_denom_ms().0 / frame.delay().numer_denom_ms().1;
     frames.into_iter().map(|frame| (DynamicImage::ImageRgba8(frame.buffer().clone()).into_rgba8(), in_ms(&frame))).collect()
+}
+
+#[test]
+fn extensions_that_nobody_knows_are_passed_over() {
+    let whole = gif(&three_frames(), Repeat::Infinite);
+    let expected = converted(&whole, Format::Png).expect("it can be converted");
+    let first_extension = whole.iter().position(|byte| *byte == b'!').expect("it says how often it is played");
+    for odd in [&b"!\xce\x02ab\x01c\0"[..], b"!\xf9\x01\0\0"] {
+        let input = [&whole[..first_extension], odd, &whole[first_extension..]].concat();
+        assert_eq!(converted(&input, Format::Png).as_ref(), Ok(&expected), "{odd:?}");
+        assert!(converted(&input, Format::Jpeg).is_ok_and(|made| made.picture.first_frame_only), "{odd:?}");
+    }
+}
+
+#[test]
+fn an_animated_png_of_16_bit_keeps_its_frames_in_8() {
+    const HALF: [u16; 4] = [40_000, 1_000, 65_535, 32_768];
+    let whole = |sample| Part([0, 0, 8, 6], DisposeOp::None, BlendOp::Source, sample);
+    let input = deep_apng(
+        png::ColorType::Rgba,
+        &[
+            whole([65_535, 0, 128, 65_535]),
+            Part([2, 1, 3, 2], DisposeOp::Background, BlendOp::Source, HALF),
+            Part([0, 0, 8, 1], DisposeOp::Previous, BlendOp::Over, HALF),
+            Part([7, 5, 1, 1], DisposeOp::None, BlendOp::Source, [0, 0, 0, 65_535]),
+        ],
+        false,
+    );
+    let made = converted(&input, Format::Png).expect("it can be converted");
+    assert_eq!((made.picture.frame_count, plays(&made.bytes)), (4, 2));
+    let frames = frames_of(&made.bytes);
+    let base = Rgba([255, 0, 0, 255]);
+    let half = Rgba([156, 4, 255, 128]);
+    let at = |frame: usize, x, y| *frames[frame].0.get_pixel(x, y);
+    assert_eq!((at(0, 0, 0), at(1, 0, 0), at(1, 2, 1), at(1, 4, 2)), (base, base, half, half));
+    assert_eq!((at(2, 2, 1), at(2, 1, 1)), (Rgba([0; 4]), base), "the part of the second frame is cleared");
+    let over = at(2, 0, 0);
+    assert!(over.0[3] == 255 && over.0[2].abs_diff(128) <= 1 && over.0[0].abs_diff(205) <= 1, "the third is drawn over: {over:?}");
+    assert_eq!((at(3, 0, 0), at(3, 7, 5)), (base, Rgba([0, 0, 0, 255])), "what the third covered is there again");
+    assert!(frames.iter().all(|(_, delay_ms)| *delay_ms == 70));
+    for to in ["webp lossless", "gif"] {
+        assert_eq!(converted_to(&input, to).expect("it can be converted").picture.frame_count, 4, "{to}");
+    }
+
+    // A separate default image is no part of it, whatever is made of it; grey stays what it is.
+    let grey = deep_apng(png::ColorType::Grayscale, &[whole([25_700; 4]), whole([0; 4])], true);
+    assert_eq!(frames_of(&as_apng(&grey))[0].0.get_pixel(0, 0), &Rgba([100, 100, 100, 255]));
+    assert_eq!(
+        decoded(&converted(&grey, Format::Bmp).expect("it can be converted").bytes, ImageFormat::Bmp).to_luma8().get_pixel(3, 3).0,
+        [100]
+    );
+}
+
+/// One colour for a part of the canvas: left, top, width, height.
+struct Part([u32; 4], DisposeOp, BlendOp, [u16; 4]);
+
+/// On a canvas of 8 by 6, played twice, 70 ms a frame.
+fn deep_apng(color: png::ColorType, parts: &[Part], has_default_image: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 8, 6);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    encoder.set_animated(parts.len() as u32, 2).expect("it has frames");
+    encoder.set_sep_def_img(has_default_image).expect("it can have one");
+    let mut writer = encoder.write_header().expect("it can be encoded");
+    let samples = |pixels: u32, pixel: [u16; 4]| -> Vec<u8> {
+        (0..pixels).flat_map(|_| pixel[..color.samples()].iter().flat_map(|sample| sample.to_be_bytes())).collect()
+    };
+    if has_default_image {
+        writer.write_image_data(&samples(48, [1, 2, 3, 65_535])).expect("it can be encoded");
+    }
+    for Part([left, top, width, height], dispose, blend, pixel) in parts {
+        writer.reset_frame_position().expect("it is animated");
+        writer.set_frame_dimension(*width, *height).expect("it fits");
+        writer.set_frame_position(*left, *top).expect("it fits");
+        writer.set_dispose_op(*dispose).expect("it is animated");
+        writer.set_blend_op(*blend).expect("it is animated");
+        writer.set_frame_delay(7, 100).expect("it is animated");
+        writer.write_image_data(&samples(width * height, *pixel)).expect("it can be encoded");
+    }
+    writer.finish().expect("it can be encoded");
+    bytes
 }

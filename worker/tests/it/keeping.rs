@@ -84,3 +84,53 @@ fn the_input_of_these_tests_says_what_it_should() {
     assert!(encoded(&gradient(3, 3), ImageFormat::Png).len() < told_png().len());
     assert!(told_png().windows(4).any(|name| name == b"eXIf"));
 }
+
+/// A TIFF of one pixel in the byte order that was asked for, turned, with a description, what the camera says and where it was.
+fn told_tiff(big_endian: bool) -> Vec<u8> {
+    let short = |value: u16| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+    let long = |value: u32| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+    let inline = |value: u16| [short(value), [0; 2]].concat();
+    let entry = |tag: u16, kind: u16, count: u32, value: Vec<u8>| [&short(tag)[..], &short(kind), &long(count), &value].concat();
+    let directory = |entries: &[Vec<u8>]| [&short(entries.len() as u16)[..], &entries.concat(), &[0; 4]].concat();
+    // 12 bytes of head and text, then three directories of 13, 3 and 1 entries.
+    let (page, camera, place) = (24, 24 + 6 + 12 * 12, 24 + 6 + 12 * 12 + 6 + 12 * 2);
+    let end = place + 6 + 12;
+    let head = [&if big_endian { *b"MM\0*" } else { *b"II*\0" }[..], &long(page), b"made by hand\0\0\0\0"].concat();
+    let page = directory(&[
+        entry(256, 3, 1, inline(1)),
+        entry(257, 3, 1, inline(1)),
+        entry(258, 3, 1, inline(8)),
+        entry(259, 3, 1, inline(1)),
+        entry(262, 3, 1, inline(1)),
+        entry(270, 2, 13, long(8).to_vec()),
+        entry(273, 4, 1, long(end).to_vec()),
+        entry(274, 3, 1, inline(6)),
+        entry(278, 3, 1, inline(1)),
+        entry(279, 4, 1, long(1).to_vec()),
+        entry(0x8769, 4, 1, long(camera).to_vec()),
+        entry(0x8825, 4, 1, long(place).to_vec()),
+    ]);
+    let camera = directory(&[entry(0x8827, 3, 1, inline(400)), entry(0x927c, 7, 4, b"note".to_vec())]);
+    let place = directory(&[entry(1, 2, 2, b"N\0\0\0".to_vec())]);
+    [head, page, camera, place, vec![77]].concat()
+}
+
+#[test]
+fn what_a_tiff_says_of_the_photo_becomes_exif_without_what_it_says_of_its_pixels() {
+    for big_endian in [false, true] {
+        for (to, format) in [("jpeg", ImageFormat::Jpeg), ("png", ImageFormat::Png), ("webp", ImageFormat::WebP)] {
+            let made = converted_to(&told_tiff(big_endian), &format!("{to} metadata")).expect("it can be converted").bytes;
+            let mut decoder = ImageReader::with_format(Cursor::new(&made), format).into_decoder().expect("it can be decoded");
+            let exif = decoder.exif_metadata().expect("it can be read").expect("it is kept");
+            assert!(Orientation::from_exif_chunk(&exif).is_none(), "it is in the pixels");
+            // Read with the reader of another library.
+            let fields = ::exif::Reader::new().read_raw(exif).expect("it is EXIF");
+            let mut told: Vec<_> = fields.fields().map(|field| (field.tag.number(), field.display_value().to_string())).collect();
+            told.sort_unstable();
+            let expected = [(1, "N".to_owned()), (270, "\"made by hand\"".to_owned()), (0x8827, "400".to_owned())];
+            assert_eq!(told, expected, "{to}, big endian: {big_endian}");
+        }
+    }
+    let dropped = converted_to(&told_tiff(false), "jpeg").expect("it can be converted").bytes;
+    assert!(!dropped.windows(4).any(|bytes| bytes == b"Exif"));
+}

@@ -6,6 +6,7 @@ mod corpus;
 mod damage;
 mod icons;
 mod keeping;
+mod looks;
 mod pictures;
 mod specs;
 mod tiffs;

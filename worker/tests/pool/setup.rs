@@ -74,7 +74,7 @@ impl Bench {
 pub(crate) async fn converted(pool: &Pool, poison: &str) -> Result<(Vec<u8>, Picture), Failure> {
     let header = ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 };
     match pool.convert(&sealed(poison.as_bytes()), header, Spec::new(Format::Png)).await {
-        Ok((bytes, picture)) => Ok((bytes.to_vec(), picture)),
+        Ok(made) => Ok((made.bytes.to_vec(), made.picture)),
         Err(NoResult::Failed(failure)) => Err(failure),
         Err(NoResult::Machine(error)) => panic!("this machine has room: {error}"),
     }

@@ -49,7 +49,7 @@ impl Edits for Postgres {
         };
         let changed = change.applied(&image);
         if changed == image {
-            return Ok(ImageWrite::Done(image));
+            return Ok(ImageWrite::Done(Box::new(image)));
         }
         let size_bytes = labels_bytes(&changed.labels);
         if size_bytes > MAX_LABELS_BYTES {
@@ -68,7 +68,7 @@ impl Edits for Postgres {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(ImageWrite::Done(Image { updated_at: now, ..changed }))
+        Ok(ImageWrite::Done(Box::new(Image { updated_at: now, ..changed })))
     }
 }
 

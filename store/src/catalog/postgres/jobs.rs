@@ -7,7 +7,7 @@ use sqlx::{query, query_as, query_scalar};
 
 use super::Postgres;
 use crate::{
-    Claim, Commit, Failure, Job, Picture, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
+    Claim, Commit, Drawn, Failure, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Thumbhash, Timestamp,
     catalog::{
         Jobs,
         rows::{checksums_to_bytes, rendition_columns, select_job, select_renditions},
@@ -62,13 +62,20 @@ impl Jobs for Postgres {
         Ok(done_if(renewed.rows_affected() == 1))
     }
 
-    async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError> {
+    async fn complete(&self, job: &Job, output: &StoredBlob, drawn: &Drawn, now: Timestamp) -> Result<Commit, StoreError> {
+        let Drawn { picture, colours, thumbhash } = drawn;
         let completed = query(concat!(
-            "WITH moved AS (
+            "WITH unseen AS MATERIALIZED (
+                 -- Locked before the rendition, as where images are deleted.
+                 SELECT id FROM images WHERE id = $13 AND thumbhash IS NULL AND $14::BYTEA IS NOT NULL FOR NO KEY UPDATE
+             ), moved AS (
                  UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $4,
                      output_width = $5, output_height = $6, output_frame_count = $7, first_frame_only = $8, output_size_bytes = $9,
-                     output_sha256 = $10
-                 WHERE id = $1 AND lease_token = $3 AND state = 'running' RETURNING id, image_id, format, state
+                     output_sha256 = $10, output_colour_type = $15, output_channel_bits = $16
+                 WHERE id = $1 AND lease_token = $3 AND state = 'running' AND (SELECT count(*) FROM unseen) >= 0
+                 RETURNING id, image_id, format, state
+             ), seen AS (
+                 UPDATE images i SET thumbhash = $14 FROM unseen, moved WHERE i.id = unseen.id
              ), stored AS (
                  INSERT INTO blobs (key, size_bytes, sha256, block_crc32c, created_at) SELECT $4, $9, $10, $11, $2 FROM moved
              ), counted AS (
@@ -89,6 +96,10 @@ impl Jobs for Postgres {
         .bind(output.digest.sha256.as_slice())
         .bind(checksums_to_bytes(&output.digest.block_crc32c))
         .bind(job.owner.0)
+        .bind(job.image.0)
+        .bind(thumbhash.as_ref().map(Thumbhash::as_bytes))
+        .bind(colours.map(|colours| colours.kind.name()))
+        .bind(colours.map(|colours| i64::from(colours.channel_bits)))
         .fetch_optional(&self.pool)
         .await?;
         if completed.is_some() {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{FailureReason, Format, Labels, RenditionState, Scope, Spec};
+use crate::{ColourType, FailureReason, Format, Labels, RenditionState, Scope, Spec, Thumbhash};
 
 /// The column `block_crc32c`: little-endian, one after the other.
 pub(in crate::catalog) fn checksums_to_bytes(checksums: &[u32]) -> Vec<u8> {
@@ -58,6 +58,15 @@ pub(super) fn state(column: &str, name: &str) -> sqlx::Result<RenditionState> {
 
 pub(super) fn sha256(column: &str, bytes: Vec<u8>) -> sqlx::Result<[u8; 32]> {
     bytes.try_into().map_err(|bytes: Vec<u8>| undecodable(column, format!("{} bytes are no SHA-256", bytes.len())))
+}
+
+pub(super) fn colour_type(name: &str) -> sqlx::Result<ColourType> {
+    let known = ColourType::ALL.into_iter().find(|known| known.name() == name);
+    known.ok_or_else(|| undecodable("output_colour_type", format!("unknown colour type {name:?}")))
+}
+
+pub(super) fn thumbhash(bytes: &[u8]) -> sqlx::Result<Thumbhash> {
+    Thumbhash::new(bytes).ok_or_else(|| undecodable("thumbhash", format!("{} bytes are no thumbhash", bytes.len())))
 }
 
 pub(super) fn undecodable(column: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {

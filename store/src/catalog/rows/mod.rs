@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    Access, BlobKey, Change, ChangeKind, ChangedRendition, ContentDigest, FailedRendition, Failure, FailureReason, Hold, Image,
+    Access, BlobKey, Change, ChangeKind, ChangedRendition, Colours, ContentDigest, FailedRendition, Failure, FailureReason, Hold, Image,
     ImageHeader, ImageId, Job, LeaseToken, OpenUpload, OpenWrite, Output, PartialBlob, Party, Picture, Rendition, RenditionId,
     RenditionState, Requested, Role, SeenImage, Share, ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User,
     UserId, Worker,
@@ -82,7 +82,7 @@ macro_rules! image_columns {
         concat!(
             "i.id AS image_id, i.owner_id, i.file_name, CAST(i.labels AS TEXT) AS labels, i.format AS image_format, i.width, i.height, ",
             "i.frame_count, i.original_key, i.created_at AS image_created_at, coalesce(i.updated_at, i.created_at) AS updated_at, ",
-            "i.size_bytes, i.sha256, ",
+            "i.size_bytes, i.sha256, i.thumbhash, ",
             rendition_columns!()
         )
     };
@@ -104,8 +104,8 @@ macro_rules! select_renditions {
 macro_rules! rendition_columns {
     () => {
         "r.id AS rendition_id, r.image_id AS rendition_image_id, r.spec, r.format AS rendition_format, r.state, r.attempt, r.output_key, \
-         r.output_size_bytes, r.output_sha256, r.output_width, r.output_height, r.output_frame_count, \
-         r.first_frame_only, r.failure_reason, r.failure_message, r.created_at AS rendition_created_at, r.finished_at"
+         r.output_size_bytes, r.output_sha256, r.output_width, r.output_height, r.output_frame_count, r.output_colour_type, \
+         r.output_channel_bits, r.first_frame_only, r.failure_reason, r.failure_message, r.created_at AS rendition_created_at, r.finished_at"
     };
 }
 
@@ -181,7 +181,9 @@ macro_rules! select_failures {
     };
 }
 
-use self::codec::{checksums_from_bytes, failure_reason, format, formats, scopes, sha256, spec, state, undecodable};
+use self::codec::{
+    checksums_from_bytes, colour_type, failure_reason, format, formats, scopes, sha256, spec, state, thumbhash, undecodable,
+};
 pub(super) use self::codec::{checksums_to_bytes, format_list, labels_json, scope_list};
 pub(super) use {
     image_columns, image_joins, rendition_columns, select_changes, select_failed_counts, select_failures, select_images, select_job,
@@ -284,6 +286,7 @@ from_row!(ImageRow, |row| ImageRow {
         header: ImageHeader::from_row(row)?,
         size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
         sha256: sha256("sha256", row.try_get("sha256")?)?,
+        thumbhash: row.try_get::<Option<Vec<u8>>, _>("thumbhash")?.map(|bytes| thumbhash(&bytes)).transpose()?,
         blob: BlobKey(row.try_get("original_key")?),
         labels: serde_json::from_str(&row.try_get::<String, _>("labels")?).map_err(|error| undecodable("labels", error))?,
         created_at: Timestamp(row.try_get("image_created_at")?),
@@ -342,6 +345,10 @@ from_row!(Output, |row| Output {
         height: row.try_get::<i64, _>("output_height")? as u32,
         frame_count: row.try_get::<i64, _>("output_frame_count")? as u32,
         first_frame_only: row.try_get("first_frame_only")?,
+    },
+    colours: match row.try_get::<Option<String>, _>("output_colour_type")? {
+        Some(name) => Some(Colours { kind: colour_type(&name)?, channel_bits: row.try_get::<i64, _>("output_channel_bits")? as u8 }),
+        None => None,
     },
 });
 

@@ -45,7 +45,7 @@ impl Edits for Sqlite {
         };
         let changed = change.applied(&image);
         if changed == image {
-            return Ok(ImageWrite::Done(image));
+            return Ok(ImageWrite::Done(Box::new(image)));
         }
         let size_bytes = labels_bytes(&changed.labels);
         if size_bytes > MAX_LABELS_BYTES {
@@ -60,6 +60,6 @@ impl Edits for Sqlite {
             .await?;
         changes::append(&mut tx, id, changed.owner, ChangeKind::Updated, now).await?;
         tx.commit().await?;
-        Ok(ImageWrite::Done(Image { updated_at: now, ..changed }))
+        Ok(ImageWrite::Done(Box::new(Image { updated_at: now, ..changed })))
     }
 }

@@ -10,7 +10,7 @@ use super::{
     json_array,
 };
 use crate::{
-    Claim, Commit, Failure, Job, Picture, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
+    Claim, Commit, Drawn, Failure, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
     catalog::{
         Jobs,
         rows::{rendition_columns, select_job, select_renditions},
@@ -53,7 +53,7 @@ impl Jobs for Sqlite {
         Ok(if renewed.rows_affected() == 1 { Commit::Done } else { Commit::LeaseLost })
     }
 
-    async fn complete(&self, job: &Job, output: &StoredBlob, picture: Picture, now: Timestamp) -> Result<Commit, StoreError> {
+    async fn complete(&self, job: &Job, output: &StoredBlob, drawn: &Drawn, now: Timestamp) -> Result<Commit, StoreError> {
         let mut tx = self.write().await?;
         let held = query_scalar(
             "SELECT CASE state WHEN 'running' THEN TRUE ELSE FALSE END FROM renditions
@@ -67,9 +67,11 @@ impl Jobs for Sqlite {
         insert_blob(&mut tx, output, now).await?;
         let rendition_bytes = output.digest.size_bytes as i64;
         count(&mut tx, job.owner, Counted { ready: 1, rendition_bytes, ..Counted::default() }).await?;
+        let Drawn { picture, colours, thumbhash } = drawn;
         query(
             "UPDATE renditions SET state = 'ready', lease_until = NULL, worker_id = NULL, finished_at = $2, output_key = $3,
-                 output_width = $4, output_height = $5, output_frame_count = $6, first_frame_only = $7, output_size_bytes = $8, output_sha256 = $9
+                 output_width = $4, output_height = $5, output_frame_count = $6, first_frame_only = $7, output_size_bytes = $8,
+                 output_sha256 = $9, output_colour_type = $10, output_channel_bits = $11
              WHERE id = $1",
         )
         .bind(job.rendition.0)
@@ -81,8 +83,17 @@ impl Jobs for Sqlite {
         .bind(picture.first_frame_only)
         .bind(rendition_bytes)
         .bind(output.digest.sha256.as_slice())
+        .bind(colours.map(|colours| colours.kind.name()))
+        .bind(colours.map(|colours| colours.channel_bits))
         .execute(&mut *tx)
         .await?;
+        if let Some(thumbhash) = thumbhash {
+            query("UPDATE images SET thumbhash = $2 WHERE id = $1 AND thumbhash IS NULL")
+                .bind(job.image.0)
+                .bind(thumbhash.as_bytes())
+                .execute(&mut *tx)
+                .await?;
+        }
         append_rendition_changed(&mut tx, &[job.rendition.0], now).await?;
         tx.commit().await?;
         Ok(Commit::Done)

@@ -30,7 +30,7 @@ pub(super) async fn every_transition_is_logged(fresh: Fresh) {
     claim(&*catalog, id, second(7)).await;
     assert_eq!(catalog.expire_leases(3, 10, second(100)).await.expect("a count"), 1);
     let job = claim(&*catalog, id, second(101)).await;
-    assert_eq!(catalog.complete(&job, &output(&job), PICTURE, second(102)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, second(102)).await.expect("a commit"), Commit::Done);
     assert!(catalog.delete_image(image.id, second(103)).await.expect("an answer"));
 
     let changes = catalog.changes_after(0, ALL).await.expect("changes");
@@ -70,7 +70,7 @@ pub(super) async fn what_changes_nothing_is_not_logged(fresh: Fresh) {
 async fn live(catalog: &dyn Catalog, owner: crate::UserId) -> ImageId {
     let image = create(catalog, NewImage { renditions: vec![Format::Jpeg], ..png(owner) }, BEGIN).await;
     let job = claim(catalog, image.renditions[0].id, BEGIN).await;
-    assert_eq!(catalog.complete(&job, &output(&job), PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
     assert!(catalog.delete_image(image.id, BEGIN).await.expect("an answer"));
     image.id
 }

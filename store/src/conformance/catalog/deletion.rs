@@ -13,7 +13,7 @@ pub(super) async fn deletion_dooms_every_blob_until_it_is_forgotten(fresh: Fresh
     let image = create(&*catalog, png(owner), BEGIN).await;
     let job = claim(&*catalog, image.renditions[0].id, BEGIN).await;
     let output = output(&job);
-    assert_eq!(catalog.complete(&job, &output, PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &output, &PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
     assert!(doomed(&*catalog).await.is_empty());
 
     assert!(catalog.delete_image(image.id, second(1)).await.expect("an answer"));
@@ -52,7 +52,7 @@ pub(super) async fn deletion_while_running_loses_the_lease(fresh: Fresh) {
     let late = output(&job);
     let failure = Failure { reason: FailureReason::DecoderCrash, message: "late".to_owned() };
     assert_eq!(catalog.renew(&job, second(99)).await.expect("an answer"), Commit::LeaseLost);
-    assert_eq!(catalog.complete(&job, &late, PICTURE, BEGIN).await.expect("an answer"), Commit::LeaseLost);
+    assert_eq!(catalog.complete(&job, &late, &PICTURE, BEGIN).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.fail(&job, &failure, BEGIN).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.release(&job, BEGIN, false, BEGIN).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.claim(id, "worker", LEASE, BEGIN).await.expect("an answer"), Claim::Nothing);
@@ -72,7 +72,7 @@ pub(super) async fn deletion_and_completion_at_once_leave_nothing_behind(fresh: 
             let job = claim(&*catalog, rendition.id, BEGIN).await;
             let (catalog, output) = (catalog.clone(), output(&job));
             completions.push(tokio::spawn(async move {
-                (output.key.0.clone(), catalog.complete(&job, &output, PICTURE, BEGIN).await.expect("a commit"))
+                (output.key.0.clone(), catalog.complete(&job, &output, &PICTURE, BEGIN).await.expect("a commit"))
             }));
         }
         if round % 2 == 0 {

@@ -35,7 +35,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 
 async fn changed(catalog: &dyn Catalog, id: ImageId, change: &ImageChange) -> Image {
     match catalog.update_image(id, change, second(5)).await.expect("an answer") {
-        ImageWrite::Done(image) => image,
+        ImageWrite::Done(image) => *image,
         other => panic!("not done: {other:?}"),
     }
 }
@@ -59,7 +59,7 @@ pub(super) async fn a_requested_rendition_is_pending_and_made_as_its_spec_says(f
 
     let job = claim(&*catalog, rendition.id, second(1)).await;
     assert_eq!(job.spec, thumbnail());
-    assert_eq!(catalog.complete(&job, &output(&job), PICTURE, second(2)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, second(2)).await.expect("a commit"), Commit::Done);
 }
 
 pub(super) async fn equal_specs_are_one_rendition_in_whatever_state(fresh: Fresh) {
@@ -151,7 +151,7 @@ pub(super) async fn requests_and_deletion_at_once_leave_nothing_behind(fresh: Fr
                     && let crate::Claim::Granted(job) =
                         catalog.claim(rendition.id, "worker", super::support::LEASE, second(1)).await.expect("an answer")
                 {
-                    let _ = catalog.complete(&job, &output(&job), PICTURE, second(2)).await.expect("an answer");
+                    let _ = catalog.complete(&job, &output(&job), &PICTURE, second(2)).await.expect("an answer");
                 }
             }
         })
@@ -184,7 +184,10 @@ pub(super) async fn a_change_of_an_image_changes_what_it_names(fresh: Fresh) {
 
     // What is so already is not written again.
     for same in [rename, ImageChange::default()] {
-        assert_eq!(catalog.update_image(image.id, &same, second(9)).await.expect("an answer"), ImageWrite::Done(replaced.clone()));
+        assert_eq!(
+            catalog.update_image(image.id, &same, second(9)).await.expect("an answer"),
+            ImageWrite::Done(Box::new(replaced.clone()))
+        );
     }
     assert_eq!(catalog.last_position().await.expect("a position"), changes[2].position);
 }

@@ -1,5 +1,7 @@
-use super::support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, pending, png, second, user};
-use crate::{Claim, Commit, Failure, FailureReason, Format, NewImage, Output, RenditionId, RenditionState, Retry, Spec};
+use super::support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, owned, pending, png, second, user};
+use crate::{
+    Claim, Commit, Drawn, Failure, FailureReason, Format, NewImage, Output, RenditionId, RenditionState, Requested, Retry, Spec, Thumbhash,
+};
 
 fn failure() -> Failure {
     Failure { reason: FailureReason::CorruptInput, message: "the file ends too soon".to_owned() }
@@ -45,7 +47,7 @@ pub(super) async fn only_what_is_pending_can_be_claimed(fresh: Fresh) {
     let [running, ready, failed] = [0, 1, 2].map(|index| image.renditions[index].id);
     claim(&*catalog, running, BEGIN).await;
     let job = claim(&*catalog, ready, BEGIN).await;
-    assert_eq!(catalog.complete(&job, &output(&job), PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
     let job = claim(&*catalog, failed, BEGIN).await;
     assert_eq!(catalog.fail(&job, &failure(), BEGIN).await.expect("a commit"), Commit::Done);
     for id in [running, ready, failed, RenditionId(i64::MAX)] {
@@ -59,29 +61,68 @@ pub(super) async fn a_completed_rendition_is_ready(fresh: Fresh) {
     let catalog = fresh.catalog;
     let job = claim(&*catalog, pending(&*catalog).await, BEGIN).await;
     let blob = output(&job);
-    assert_eq!(catalog.complete(&job, &blob, PICTURE, second(5)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &blob, &PICTURE, second(5)).await.expect("a commit"), Commit::Done);
 
     let rendition = catalog.rendition(job.rendition).await.expect("an answer").expect("a rendition");
     assert_eq!((rendition.state, rendition.attempt, rendition.finished_at), (RenditionState::Ready, 1, Some(second(5))));
     let digest = blob.digest.clone();
-    let expected = Output { blob: blob.key.clone(), size_bytes: digest.size_bytes, sha256: digest.sha256, picture: PICTURE };
+    let expected = Output {
+        blob: blob.key.clone(),
+        size_bytes: digest.size_bytes,
+        sha256: digest.sha256,
+        picture: PICTURE.picture,
+        colours: PICTURE.colours,
+    };
     assert_eq!((&rendition.output, &rendition.failure), (&Some(expected), &None));
     assert_eq!(catalog.blob(&blob.key).await.expect("an answer"), Some(blob));
     let image = catalog.image(job.image).await.expect("an answer").expect("an image");
     assert_eq!(image.renditions, [rendition]);
 }
 
+pub(super) async fn the_first_thumbhash_of_an_image_is_kept_also_of_those_at_once(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    let owner = user(&*catalog, "ada").await;
+    let hash = |byte: u8| Thumbhash::new(&[byte; 24]).expect("it has a thumbhash's length");
+    for _ in 0..5 {
+        let image = create(&*catalog, png(owner), BEGIN).await;
+        assert_eq!(image.thumbhash, None);
+        let mut jobs = Vec::new();
+        for rendition in &image.renditions {
+            jobs.push(claim(&*catalog, rendition.id, BEGIN).await);
+        }
+        at_once(jobs.len(), |index| {
+            let (catalog, job) = (catalog.clone(), jobs[index].clone());
+            let drawn = Drawn { thumbhash: Some(hash(index as u8)), ..PICTURE };
+            async move { assert_eq!(catalog.complete(&job, &output(&job), &drawn, BEGIN).await.expect("a commit"), Commit::Done) }
+        })
+        .await;
+        let kept = catalog.image(image.id).await.expect("an answer").expect("an image").thumbhash;
+        assert!(kept == Some(hash(0)) || kept == Some(hash(1)), "{kept:?}");
+
+        let Requested::New(later) = catalog.create_rendition(image.id, &Spec::new(Format::Gif), 100, BEGIN).await.expect("an answer")
+        else {
+            panic!("it has no GIF yet")
+        };
+        let job = claim(&*catalog, later.id, BEGIN).await;
+        let drawn = Drawn { thumbhash: Some(hash(9)), ..PICTURE };
+        assert_eq!(catalog.complete(&job, &output(&job), &drawn, BEGIN).await.expect("a commit"), Commit::Done);
+        assert_eq!(catalog.image(image.id).await.expect("an answer").expect("an image").thumbhash, kept);
+        let listed = owned(&*catalog, owner).await;
+        assert_eq!(listed[0].thumbhash, kept, "a list tells it, too");
+    }
+}
+
 pub(super) async fn a_repeated_complete_is_done_and_writes_nothing(fresh: Fresh) {
     let catalog = fresh.catalog;
     let job = claim(&*catalog, pending(&*catalog).await, BEGIN).await;
     let blob = output(&job);
-    assert_eq!(catalog.complete(&job, &blob, PICTURE, second(5)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &blob, &PICTURE, second(5)).await.expect("a commit"), Commit::Done);
     let before = catalog.rendition(job.rendition).await.expect("an answer");
     let position = catalog.last_position().await.expect("a position");
 
-    assert_eq!(catalog.complete(&job, &blob, PICTURE, second(6)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &blob, &PICTURE, second(6)).await.expect("a commit"), Commit::Done);
     let another = output(&job);
-    assert_eq!(catalog.complete(&job, &another, PICTURE, second(6)).await.expect("an answer"), Commit::LeaseLost);
+    assert_eq!(catalog.complete(&job, &another, &PICTURE, second(6)).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.blob(&another.key).await.expect("an answer"), None);
     assert_eq!(catalog.rendition(job.rendition).await.expect("an answer"), before);
     assert_eq!(catalog.last_position().await.expect("a position"), position);
@@ -146,6 +187,6 @@ pub(super) async fn only_a_failed_rendition_can_be_retried(fresh: Fresh) {
     let again = claim(&*catalog, id, second(2)).await;
     assert_eq!(again.attempt, 1);
     assert!(again.lease > job.lease);
-    assert_eq!(catalog.complete(&again, &output(&again), PICTURE, second(3)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&again, &output(&again), &PICTURE, second(3)).await.expect("a commit"), Commit::Done);
     not_failed(RenditionState::Ready).await;
 }

@@ -20,7 +20,7 @@ pub(super) async fn a_late_result_changes_nothing(fresh: Fresh) {
 
     let blob = output(&late);
     let failure = Failure { reason: FailureReason::DecoderTimeout, message: "late".to_owned() };
-    assert_eq!(catalog.complete(&late, &blob, PICTURE, second(62)).await.expect("an answer"), Commit::LeaseLost);
+    assert_eq!(catalog.complete(&late, &blob, &PICTURE, second(62)).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.fail(&late, &failure, second(62)).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.release(&late, second(62), true, second(62)).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.renew(&late, second(1000)).await.expect("an answer"), Commit::LeaseLost);
@@ -28,7 +28,7 @@ pub(super) async fn a_late_result_changes_nothing(fresh: Fresh) {
     assert_eq!(catalog.blob(&blob.key).await.expect("an answer"), None);
     assert_eq!(catalog.last_position().await.expect("a position"), position);
 
-    assert_eq!(catalog.complete(&current, &output(&current), PICTURE, second(63)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&current, &output(&current), &PICTURE, second(63)).await.expect("a commit"), Commit::Done);
 }
 
 pub(super) async fn a_renewed_lease_does_not_run_out(fresh: Fresh) {
@@ -117,7 +117,7 @@ pub(super) async fn untold_renditions_are_told_once(fresh: Fresh) {
     assert_eq!(untold(131, 132).await, [ids[1]]);
 
     let ready = claim(&*catalog, ids[1], second(140)).await;
-    assert_eq!(catalog.complete(&ready, &output(&ready), PICTURE, second(141)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&ready, &output(&ready), &PICTURE, second(141)).await.expect("a commit"), Commit::Done);
     assert_eq!(untold(1_000_000, 1_000_000).await, [ids[0]], "nobody needs to hear of what is ready");
 }
 

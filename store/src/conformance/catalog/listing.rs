@@ -76,7 +76,7 @@ async fn gallery(catalog: &dyn Catalog, owner: UserId) {
             }
             RenditionState::Ready => {
                 let job = claim(catalog, rendition.id, now).await;
-                assert_eq!(catalog.complete(&job, &output(&job), PICTURE, now).await.expect("a commit"), Commit::Done);
+                assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, now).await.expect("a commit"), Commit::Done);
             }
             RenditionState::Failed => {
                 let job = claim(catalog, rendition.id, now).await;

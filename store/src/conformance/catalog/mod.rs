@@ -101,6 +101,7 @@ macro_rules! catalog_suite {
                 a_granted_claim_has_all_that_is_needed
                 only_what_is_pending_can_be_claimed
                 a_completed_rendition_is_ready
+                the_first_thumbhash_of_an_image_is_kept_also_of_those_at_once
                 a_repeated_complete_is_done_and_writes_nothing
                 a_failed_rendition_says_why
                 a_released_rendition_waits_for_its_time

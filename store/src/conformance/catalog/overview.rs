@@ -38,7 +38,7 @@ pub(super) async fn totals_tell_what_is_there(fresh: Fresh) {
     assert_eq!((seen.pending_count, seen.pending_since), (6, Some(BEGIN)));
 
     let job = claim(&*catalog, ids[0], second(10)).await;
-    assert_eq!(catalog.complete(&job, &output(&job), PICTURE, second(11)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, second(11)).await.expect("a commit"), Commit::Done);
     fail(&*catalog, ids[1], FailureReason::DecoderTimeout, second(12)).await;
     fail(&*catalog, ids[2], FailureReason::CorruptInput, second(13)).await;
     claim(&*catalog, ids[3], second(20)).await;

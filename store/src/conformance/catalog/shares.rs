@@ -223,7 +223,7 @@ pub(super) async fn those_it_is_shared_with_are_told_of_every_change(fresh: Fres
     share(&*catalog, image.id, &named("nobody"), ShareRole::Viewer).await;
     let job = claim(&*catalog, image.renditions[0].id, second(1)).await;
     share(&*catalog, image.id, &Party::Everyone, ShareRole::Viewer).await;
-    assert_eq!(catalog.complete(&job, &output(&job), PICTURE, second(2)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, second(2)).await.expect("a commit"), Commit::Done);
     catalog.unshare_image(image.id, &named("bob"), second(3)).await.expect("an answer");
     claim(&*catalog, image.renditions[1].id, second(4)).await;
     share(&*catalog, image.id, &named("bob"), ShareRole::Viewer).await;
@@ -269,7 +269,7 @@ pub(super) async fn no_change_falls_between_a_share_and_its_news(fresh: Fresh) {
                 if index == 0 {
                     share(&*catalog, id, &named("bob"), ShareRole::Viewer).await;
                 } else {
-                    assert_eq!(catalog.complete(&job, &output(&job), PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
+                    assert_eq!(catalog.complete(&job, &output(&job), &PICTURE, BEGIN).await.expect("a commit"), Commit::Done);
                 }
             }
         })

@@ -6,8 +6,8 @@ use futures_util::{FutureExt, future::join_all};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
 
 use crate::{
-    BlobKey, Claim, ContentDigest, Created, Format, Image, ImageFilter, ImageHeader, Job, Labels, NewImage, NewUser, Picture, RenditionId,
-    Role, StoredBlob, Timestamp, UserId,
+    BlobKey, Claim, ColourType, Colours, ContentDigest, Created, Drawn, Format, Image, ImageFilter, ImageHeader, Job, Labels, NewImage,
+    NewUser, Picture, RenditionId, Role, StoredBlob, Timestamp, UserId,
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
     random_hex,
 };
@@ -15,7 +15,11 @@ use crate::{
 /// When cases begin.
 pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000_000);
 pub(super) const LEASE: Duration = Duration::from_mins(1);
-pub(super) const PICTURE: Picture = Picture { width: 640, height: 480, frame_count: 1, first_frame_only: true };
+pub(super) const PICTURE: Drawn = Drawn {
+    picture: Picture { width: 640, height: 480, frame_count: 1, first_frame_only: true },
+    colours: Some(Colours { kind: ColourType::GreyAlpha, channel_bits: 16 }),
+    thumbhash: None,
+};
 
 /// That many seconds after [`BEGIN`].
 pub(super) fn second(seconds: u64) -> Timestamp {

@@ -76,7 +76,7 @@ pub(super) async fn renditions_are_counted_and_never_refused(fresh: Fresh) {
     let job = claim(&*catalog, image.renditions[0].id, BEGIN).await;
     let output = output(&job);
     for _ in 0..2 {
-        let commit = catalog.complete(&job, &output, PICTURE, BEGIN).await.expect("a commit");
+        let commit = catalog.complete(&job, &output, &PICTURE, BEGIN).await.expect("a commit");
         assert_eq!(commit, crate::Commit::Done);
         assert_eq!(used(&*catalog, ada).await, 2 * SIZE_BYTES, "a repeat is counted once");
     }
@@ -135,7 +135,7 @@ pub(super) async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) 
                 6 => catalog.release(&job, BEGIN, true, second(1)).await.expect("an answer"),
                 _ => {
                     for _ in 0..2 {
-                        let _ = catalog.complete(&job, &output, PICTURE, second(1)).await.expect("an answer");
+                        let _ = catalog.complete(&job, &output, &PICTURE, second(1)).await.expect("an answer");
                     }
                     catalog.fail(&job, &failure, second(1)).await.expect("an answer")
                 }

@@ -50,7 +50,7 @@ pub(super) async fn unrecorded_are_the_keys_without_a_row(fresh: Fresh) {
     let (kept, deleted) = (create(&*catalog, png(owner), BEGIN).await, create(&*catalog, png(owner), BEGIN).await);
     let job = claim(&*catalog, kept.renditions[0].id, BEGIN).await;
     let made = output(&job);
-    assert_eq!(catalog.complete(&job, &made, PICTURE, BEGIN.plus(LEASE / 2)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.complete(&job, &made, &PICTURE, BEGIN.plus(LEASE / 2)).await.expect("a commit"), Commit::Done);
     assert!(catalog.delete_image(deleted.id, second(1)).await.expect("an answer"));
     let unknown = original(owner, Format::Png).key;
     // What is doomed has a row until its bytes are gone.

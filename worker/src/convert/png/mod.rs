@@ -1,5 +1,6 @@
 //! PNG out, still and animated.
 
+mod deep;
 mod deflate;
 mod filter;
 mod huffman;
@@ -12,6 +13,7 @@ use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk, 
 use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
+pub(super) use deep::frames as deep_frames;
 use deflate::Search;
 use parts::Parts;
 
@@ -160,7 +162,7 @@ pub(super) fn encode_animation(mut animation: Animation<'_>, metadata: &Metadata
         shown = frame;
     }
     writer.finish().map_err(ConvertError::encoding)?;
-    Ok(Converted { bytes, picture: Picture { width, height, frame_count, first_frame_only: false } })
+    Ok(Converted { bytes, picture: Picture { width, height, frame_count, first_frame_only: false }, thumbhash: animation.thumbhash()? })
 }
 
 /// Delays are fractions of two 16-bit numbers, in seconds; longer ones are told less exactly.

@@ -6,6 +6,8 @@ use super::super::ConvertError;
 pub(in super::super) struct Directory<'a> {
     input: &'a [u8],
     big_endian: bool,
+    /// A BigTIFF, whose offsets have 64 bits.
+    big: bool,
     entries: Vec<Entry>,
 }
 
@@ -17,6 +19,17 @@ struct Entry {
     at: usize,
 }
 
+/// A field as the file has it.
+#[derive(Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub(super) tag: u16,
+    /// The number of its type.
+    pub(super) kind: u16,
+    pub(super) count: usize,
+    /// In the byte order of the file.
+    pub(super) value: &'a [u8],
+}
+
 impl<'a> Directory<'a> {
     pub(in super::super) fn first(input: &'a [u8]) -> Result<Self, ConvertError> {
         Self::read(input).ok_or_else(|| ConvertError::corrupt("its directory is cut"))
@@ -24,10 +37,21 @@ impl<'a> Directory<'a> {
 
     fn read(input: &'a [u8]) -> Option<Self> {
         const BIG_TIFF: u64 = 43;
-        let mut directory = Self { input, big_endian: input.starts_with(b"MM"), entries: Vec::new() };
+        let directory = Self { input, big_endian: input.starts_with(b"MM"), big: false, entries: Vec::new() };
         let big = directory.number(2, 2)? == BIG_TIFF;
-        let (offset_bytes, count_bytes, entry_bytes) = if big { (8, 8, 20) } else { (4, 2, 12) };
-        let start = usize::try_from(directory.number(if big { 8 } else { 4 }, offset_bytes)?).ok()?;
+        let start = directory.number(if big { 8 } else { 4 }, if big { 8 } else { 4 })?;
+        Self { big, ..directory }.read_entries(usize::try_from(start).ok()?)
+    }
+
+    /// Another directory of the file, to which a field points.
+    pub(super) fn directory(&self, tag: u16) -> Option<Self> {
+        let start = usize::try_from(self.first_unsigned(tag)?).ok()?;
+        Self { entries: Vec::new(), ..*self }.read_entries(start)
+    }
+
+    fn read_entries(self, start: usize) -> Option<Self> {
+        let mut directory = self;
+        let (offset_bytes, count_bytes, entry_bytes) = if directory.big { (8, 8, 20) } else { (4, 2, 12) };
         let count = directory.number(start, count_bytes)?.min(u64::from(u16::MAX)) as usize;
         for index in 0..count {
             let entry = start.checked_add(count_bytes)?.checked_add(index * entry_bytes)?;
@@ -37,7 +61,7 @@ impl<'a> Directory<'a> {
             let value = entry + 4 + offset_bytes;
             let at = if size <= offset_bytes { value } else { usize::try_from(directory.number(value, offset_bytes)?).ok()? };
             // A field that lies beyond the end counts as absent: it may be one that nobody asks for.
-            if at.checked_add(size).is_some_and(|end| end <= input.len()) {
+            if at.checked_add(size).is_some_and(|end| end <= directory.input.len()) {
                 directory.entries.push(Entry { tag, kind, count, at });
             }
         }
@@ -71,6 +95,15 @@ impl<'a> Directory<'a> {
             *fraction = above? as f32 / below?.max(1) as f32;
         }
         Some(fractions)
+    }
+
+    /// All fields, in the order of the file.
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field<'a>> {
+        self.entries.iter().filter_map(|entry| {
+            let Entry { tag, kind, count, at } = *entry;
+            let value = self.input.get(at..at + count * size_bytes(kind)?)?;
+            Some(Field { tag, kind, count, value })
+        })
     }
 
     pub(super) fn is_big_endian(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod chunks;
 mod directory;
+mod exif;
 mod samples;
 
 use image::{DynamicImage, ImageBuffer, metadata::Orientation};
@@ -15,6 +16,7 @@ use super::{
 };
 use chunks::{Compression, Extent, Storage};
 pub(super) use directory::Directory;
+pub(super) use exif::exif;
 use samples::{Kind, Prediction, Samples};
 
 /// Tag 262, those that are read.

@@ -44,7 +44,8 @@ pub(super) fn encode_animation(mut animation: Animation<'_>, spec: &Spec, metada
     }
     let (width, height) = shown.map(|frame| frame.dimensions()).unwrap_or_default();
     let picture = Picture { width, height, frame_count: animation.frame_count, first_frame_only: false };
-    Ok(Converted { bytes: container(width, height, HAS_ANIMATION | HAS_ALPHA, &chunks, metadata), picture })
+    let thumbhash = animation.thumbhash()?;
+    Ok(Converted { bytes: container(width, height, HAS_ANIMATION | HAS_ALPHA, &chunks, metadata), picture, thumbhash })
 }
 
 fn check_side(pixels: u32) -> Result<(), ConvertError> {

@@ -1,8 +1,12 @@
 //! GIF out, still and animated.
 
+mod blocks;
+
 use gif::{DisposalMethod, Encoder, Frame, Repeat};
 use image::{DynamicImage, RgbaImage};
 use tintype_store::{Effort, Picture, Rgb, Spec};
+
+pub(super) use blocks::with_known_blocks;
 
 use super::{ConvertError, Converted, animation::Animation, pixels::over_8, rectangle::Rectangle};
 
@@ -45,7 +49,11 @@ pub(super) fn encode_animation(mut animation: Animation<'_>, spec: &Spec) -> Res
         }
     }
     let bytes = encoder.into_inner().map_err(ConvertError::encoding)?;
-    Ok(Converted { bytes, picture: Picture { width, height, frame_count: animation.frame_count, first_frame_only: false } })
+    Ok(Converted {
+        bytes,
+        picture: Picture { width, height, frame_count: animation.frame_count, first_frame_only: false },
+        thumbhash: animation.thumbhash()?,
+    })
 }
 
 /// Where an animation is, in its own time and in the units of the file.
