@@ -63,7 +63,8 @@ async fn a_deadline_bounds_the_whole_of_a_call() {
     // A request that goes on.
     let (mut body, answer) = raw.begin(UPLOAD, &[("grpc-timeout", "1S")]).await.expect("a stream");
     body.send_data(start(), false).expect("there is room");
-    body.send_data(asked(Message::Chunk(UploadChunk { data: pictures::bmp(100, 100, 1).into() })), false).expect("there is room");
+    body.send_data(asked(Message::Chunk(UploadChunk { data: pictures::bmp(100, 100, 1).into(), ..UploadChunk::default() })), false)
+        .expect("there is room");
     let (bytes, refused) = answer.ended().await;
     assert!(bytes > 0, "the file was started");
     assert_eq!(refused.kind(), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
@@ -96,7 +97,7 @@ async fn a_client_that_sends_next_to_nothing_is_ended_and_an_honest_slow_one_is_
     let (mut body, answer) = raw.begin(UPLOAD, &[]).await.expect("a stream");
     body.send_data(start(), false).expect("there is room");
     let drip = async {
-        let chunk = asked(Message::Chunk(UploadChunk { data: pictures::bmp(200, 200, 1).into() }));
+        let chunk = asked(Message::Chunk(UploadChunk { data: pictures::bmp(200, 200, 1).into(), ..UploadChunk::default() }));
         for byte in 0..chunk.len() {
             if body.send_data(chunk.slice(byte..=byte), false).is_err() {
                 return;
