@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tintype_store::{ConversionLimits, header::read_header};
+use tintype_store::{ConversionLimits, ImageLimits, header::read_header};
 use tintype_worker::pool::{Pool, SharedMemory};
 use tokio::runtime::Handle;
 
@@ -55,7 +55,7 @@ pub(super) struct Tintype {
 
 impl Tintype {
     pub(super) fn start(runtime: Handle) -> anyhow::Result<Self> {
-        let pool = runtime.block_on(Pool::start(ConversionLimits::default()))?;
+        let pool = runtime.block_on(Pool::start(limits()))?;
         Ok(Self { runtime, pool })
     }
 
@@ -180,6 +180,12 @@ impl Contestant for CommandLine {
         let cpu = cpu_of_ended_children()?.saturating_sub(cpu_before);
         Ok(Some(Measured { wall, cpu, bytes: fs::read(&output)? }))
     }
+}
+
+/// Those of the service, but for the size of a file: large pictures without compression are inputs here, too.
+pub(super) fn limits() -> ConversionLimits {
+    let limits = ConversionLimits::default();
+    ConversionLimits { image: ImageLimits { max_file_bytes: u64::MAX, ..limits.image }, ..limits }
 }
 
 /// CPU time of this process and of the converters that it has started.

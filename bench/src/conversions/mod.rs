@@ -10,7 +10,7 @@ use std::{fs, io::Cursor, path::PathBuf};
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use tempfile::TempDir;
-use tintype_store::{ConversionLimits, header::read_header};
+use tintype_store::header::read_header;
 use tokio::runtime::Handle;
 
 use self::{
@@ -115,7 +115,7 @@ fn input(picture: &DynamicImage, task: Task, folder: &TempDir) -> anyhow::Result
         // As a camera makes them: baseline, 4:2:0.
         let header = read_header(&bytes)?;
         let spec = "jpeg quality=92".parse().expect("it is a spec");
-        bytes = tintype_worker::convert::convert(&bytes, &header, &spec, &ConversionLimits::default())?.bytes;
+        bytes = tintype_worker::convert::convert(&bytes, &header, &spec, &contestants::limits())?.bytes;
     }
     let number = fs::read_dir(folder)?.count();
     let path = folder.path().join(format!("{number}.{}", if task.reads_png() { "png" } else { "jpg" }));

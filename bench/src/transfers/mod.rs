@@ -33,8 +33,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
-    // Nothing is converted meanwhile.
-    let tintype = Tintype::embedded_with(&[("TINTYPE_EMBEDDED_WORKERS", "0"), ("TINTYPE_LOG", "warn")]).await;
+    // A BMP gets no other format than its own: nothing is converted meanwhile.
+    let tintype = Tintype::embedded_with(&[("TINTYPE_AUTO_FORMATS", "bmp"), ("TINTYPE_LOG", "warn")]).await;
     let client = tintype.client().await;
     // As large as a file may be, and nothing that a file system could store in less.
     let file = Bytes::from(pictures::bmp(4_096, 4_264, 1));
