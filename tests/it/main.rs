@@ -36,4 +36,5 @@ mod tls;
 mod tokens;
 mod tools;
 mod users;
+mod verify;
 mod watches;

@@ -11,7 +11,7 @@ use tintype_proto::v1::{
     CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, Everyone, GetImageRequest, GetUserRequest, Image,
     ImageFormat, ListFailuresRequest, ListImagesRequest, ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec,
     RetryFailuresRequest, RetryRenditionRequest, RevokeTokenRequest, ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest,
-    UpdateImageRequest, UpdateUserRequest, User, WatchImagesRequest, admin_service_client::AdminServiceClient, share_party,
+    UpdateImageRequest, UpdateUserRequest, User, VerifyRequest, WatchImagesRequest, admin_service_client::AdminServiceClient, share_party,
     user_service_client::UserServiceClient,
 };
 use tintype_tests::{Client, Tintype, Upload, Watcher, number, pictures};
@@ -154,6 +154,10 @@ fn probes() -> Vec<Probe> {
         probe!("AdminService/RetryFailures", "rendition_ids", PermissionDenied, PermissionDenied, |c, n| {
             let request = RetryFailuresRequest { rendition_ids: vec![n.rendition], ..RetryFailuresRequest::default() };
             AdminServiceClient::with_interceptor(c.channel.clone(), c.bearer()).retry_failures(request).await
+        }),
+        probe!("AdminService/Verify", "resume_token", PermissionDenied, PermissionDenied, |c, n| {
+            let request = VerifyRequest { resume_token: n.page_token.clone(), ..VerifyRequest::default() };
+            first(AdminServiceClient::with_interceptor(c.channel.clone(), c.bearer()).verify(request).await).await
         }),
         probe!("UserService/GetUser", "id", PermissionDenied, PermissionDenied, |c, n| users(c)
             .get_user(GetUserRequest { id: n.user })
