@@ -12,6 +12,7 @@ mod counted;
 mod deadlines;
 mod downloads;
 mod draining;
+mod durable;
 mod edits;
 mod events;
 mod guessing;
