@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use object_store::{
+    ObjectStoreExt,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
     signer::{SignedUrlOptions, Signer},
@@ -57,6 +58,26 @@ impl Bucket {
     /// Names of all objects in it.
     pub async fn objects(&self) -> Vec<String> {
         self.listed(&[("list-type", "2")]).await
+    }
+
+    /// Puts these bytes in the place of an object, or beside all others: `key` is the blob's.
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
+        self.client.put(&self.path(key), bytes.into()).await.expect("an object can be put");
+    }
+
+    /// The bytes of a blob.
+    pub async fn get(&self, key: &str) -> Vec<u8> {
+        let found = self.client.get(&self.path(key)).await.expect("the object is there");
+        found.bytes().await.expect("it can be read").to_vec()
+    }
+
+    /// Removes a blob behind everybody's back.
+    pub async fn remove(&self, key: &str) {
+        self.client.delete(&self.path(key)).await.expect("an object can be removed");
+    }
+
+    fn path(&self, key: &str) -> Path {
+        Path::from(format!("{}/{key}", self.config().prefix))
     }
 
     /// Names of all multipart uploads to it that are open.

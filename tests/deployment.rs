@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Bucket, Client, Gate, Http, Program, required, sign_in};
+use crate::{Bucket, Client, Gate, Http, Program, own_binary, required, sign_in};
 
 /// The documented development password of the user `admin`.
 pub const ADMIN_PASSWORD: &str = "Admin555";
@@ -60,6 +60,16 @@ impl Tintype {
     pub async fn embedded_with(more: &[(&str, &str)]) -> Self {
         let mut tintype = Self::new(more);
         tintype.start_server().await;
+        tintype
+    }
+
+    /// Starts an embedded server with more variables under another program, whose last argument is the path of the server.
+    pub async fn embedded_under(program: &str, arguments: &[&str], more: &[(&str, &str)]) -> Self {
+        let mut tintype = Self::new(more);
+        let server = own_binary("tintype-server");
+        let arguments = [arguments, &[server.to_str().expect("the path of a build is plain")]].concat();
+        let server = Program::start(program, program, &arguments, tintype.environment.iter().map(|(name, value)| (name, value)));
+        tintype.listening(server).await;
         tintype
     }
 
@@ -117,7 +127,11 @@ impl Tintype {
 
     /// Starts the server, anew on the same data after it ended, and waits until it says where it listens.
     pub async fn start_server(&mut self) {
-        let mut server = self.run_server(&[]);
+        let server = self.run_server(&[]);
+        self.listening(server).await;
+    }
+
+    async fn listening(&mut self, mut server: Program) {
         self.grpc_url = server.line(|line| announced(line, "gRPC")).await;
         self.http_url = server.line(|line| announced(line, "HTTP")).await;
         self.server = Some(server);

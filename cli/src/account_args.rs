@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use clap::{ArgGroup, Args as Group, Subcommand, ValueEnum};
-use tintype_client::FailureReason;
+use tintype_client::{FailureReason, VerifyRepair};
 
 #[derive(Debug, Group)]
 pub(crate) struct Token {
@@ -79,6 +79,39 @@ pub(crate) enum AdminCommand {
     Failures(FailuresList),
     /// Try failed renditions of any users again: prints the id of each that waits again
     Retry(FailuresRetry),
+    /// Check that everything is as it was stored, and change nothing that is not named: a line for each finding: what is wrong, id of the image, of the
+    /// rendition, key of the blob, what was expected, what was seen, `found` or `repaired`. Exit code 1 when something is left
+    Verify(Verify),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Verify {
+    /// Also put this right; may be said more than once
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) repair: Vec<RepairArg>,
+    /// How many bytes the server reads in a second at most, as `500K` or `100M`. Without it: 32M
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) bytes_per_second: Option<u64>,
+    /// Go on with a check that broke off and told this token
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) resume: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RepairArg {
+    /// Remove blobs, older than 48 hours, that nothing names
+    OrphanBlobs,
+    /// Make renditions again whose bytes are missing or damaged
+    Renditions,
+}
+
+impl From<RepairArg> for VerifyRepair {
+    fn from(repair: RepairArg) -> Self {
+        match repair {
+            RepairArg::OrphanBlobs => Self::OrphanBlobs,
+            RepairArg::Renditions => Self::Renditions,
+        }
+    }
 }
 
 #[derive(Debug, Group)]

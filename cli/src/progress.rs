@@ -35,6 +35,16 @@ impl Bar {
         Bar(bar)
     }
 
+    /// For what has no known end: only what is said.
+    pub(crate) fn without_end() -> Bar {
+        if !io::stderr().is_terminal() {
+            return Bar(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(REDRAW_PERIOD);
+        Bar(bar)
+    }
+
     /// What one upload is to call: adds what it has sent since the last time.
     pub(crate) fn reporter(&self) -> impl Fn(UploadProgress) + Send + Sync + 'static {
         let bar = self.0.clone();

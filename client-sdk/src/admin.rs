@@ -8,7 +8,7 @@ use tintype_proto::v1::{
     admin_service_client::AdminServiceClient,
 };
 
-use crate::{Client, Error, ErrorKind, Failure, Result, Stats, list, wire};
+use crate::{Client, Error, ErrorKind, Failure, Result, Stats, Verify, list, wire};
 
 /// Renditions that are named in one call: as many as any server takes.
 const IDS: usize = 100;
@@ -34,6 +34,11 @@ impl Admin {
     /// The failed renditions of all users: a builder to list them or to retry them.
     pub fn failures(&self) -> Failures {
         Failures { client: self.client.clone(), page_size: 0, filter: FailureFilter::default() }
+    }
+
+    /// Checks that everything is as it was stored, and puts right what is asked for: a builder.
+    pub fn verify(&self) -> Verify {
+        Verify::new(self.client.clone())
     }
 
     /// Puts failed renditions, of any users, back into the queue, with all their attempts. Returns those that it put there: what is not failed

@@ -69,6 +69,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         started_at,
         schemes: Schemes::from(&store_config),
         watches: Arc::new(Semaphore::new(Limits::MAX_WATCHES)),
+        checks: Arc::new(Semaphore::new(Limits::MAX_CHECKS)),
     });
     let local_jobs = store_config.jobs == JobsUrl::Local;
     start_sweeper(&core, local_jobs);

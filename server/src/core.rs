@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) schemes: Schemes,
     /// A place for each watch.
     pub(crate) watches: Arc<Semaphore>,
+    /// A place for each integrity check.
+    pub(crate) checks: Arc<Semaphore>,
 }
 
 /// All rpc families share one.

@@ -22,6 +22,7 @@ mod wire;
 mod wire_admin;
 mod wire_edits;
 mod wire_shares;
+mod wire_verify;
 
 use tintype_process::{Shutdown, bound_heaps, init_logs, raise_descriptor_limit};
 

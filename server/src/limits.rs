@@ -72,4 +72,6 @@ impl Limits {
     pub(crate) const MAX_BULK_PICTURES: usize = 20_000;
     /// Watches of this server at once.
     pub(crate) const MAX_WATCHES: usize = 10_000;
+    /// Integrity checks of one server at once.
+    pub(crate) const MAX_CHECKS: usize = 4;
 }

@@ -112,6 +112,12 @@ impl Refusal {
         Self::new(ErrorReason::QuotaExceeded, message).with("limit", "quota_bytes").with("value", quota_bytes).with("seen", used_bytes)
     }
 
+    /// What is stored is not looked through under the names of another catalog.
+    pub(crate) fn store_mismatch(cause: &StoreError) -> Self {
+        tracing::warn!(error = %Chain(cause), "a check is refused");
+        Self::new(ErrorReason::StoreMismatch, "the blob store is not the one of the catalog")
+    }
+
     pub(crate) fn rendition_pending(image: ImageId, format: Format) -> Self {
         let message = format!("the {format} rendition of image {image} is not ready yet");
         Self::new(ErrorReason::RenditionPending, message).retry_after(RETRY_PENDING)
@@ -229,7 +235,7 @@ fn code(reason: ErrorReason) -> Code {
         R::ImageNotFound | R::RenditionNotFound | R::UserNotFound | R::TokenNotFound | R::UploadNotFound => Code::NotFound,
         R::NotPermitted => Code::PermissionDenied,
         R::UsernameTaken => Code::AlreadyExists,
-        R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed | R::LastAdmin => Code::FailedPrecondition,
+        R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed | R::LastAdmin | R::StoreMismatch => Code::FailedPrecondition,
         R::OffsetPastEnd | R::ResumeTokenTooOld | R::UploadGap => Code::OutOfRange,
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile | R::UploadTakenOver => Code::Aborted,

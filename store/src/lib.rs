@@ -18,6 +18,7 @@ pub mod open;
 pub mod orphans;
 mod schemes;
 pub mod sweep;
+pub mod verify;
 
 pub use error::{Kind, StoreError};
 pub use model::*;

@@ -244,7 +244,7 @@ impl Stores {
     }
 
     /// `Kind::Misconfigured` when the blob store is not, or no more, the one that belongs to the catalog.
-    pub(crate) async fn check_same_store(&self) -> Result<(), StoreError> {
+    pub async fn check_same_store(&self) -> Result<(), StoreError> {
         check_same_store(&*self.catalog, &*self.blobs).await
     }
 }

@@ -6,12 +6,14 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use prost::Message as _;
 use prost_types::FieldMask;
 use tintype_proto::v1::{
-    CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, Everyone, GetImageRequest, GetUserRequest, Image,
-    ImageFormat, ListFailuresRequest, ListImagesRequest, ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec,
-    RetryFailuresRequest, RetryRenditionRequest, RevokeTokenRequest, ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest,
-    UpdateImageRequest, UpdateUserRequest, User, WatchImagesRequest, admin_service_client::AdminServiceClient, share_party,
+    CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, DownloadImagesRequest, DownloadImagesResponse,
+    Everyone, GetImageRequest, GetUploadRequest, GetUserRequest, Image, ImageFormat, ListFailuresRequest, ListImagesRequest,
+    ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec, RetryFailuresRequest, RetryRenditionRequest, RevokeTokenRequest,
+    ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest, UpdateImageRequest, UpdateUserRequest, User, VerifyRequest,
+    WatchImagesRequest, admin_service_client::AdminServiceClient, download_images_response, share_party,
     user_service_client::UserServiceClient,
 };
 use tintype_tests::{Client, Tintype, Upload, Watcher, number, pictures};
@@ -26,6 +28,7 @@ struct Names {
     rendition: i64,
     user: i64,
     token: i64,
+    upload: String,
     page_token: String,
     resume_token: String,
 }
@@ -67,6 +70,17 @@ async fn first<T>(answer: Result<tonic::Response<tonic::Streaming<T>>, Status>) 
     answer?.into_inner().message().await.map(|_| ())
 }
 
+/// Whether the first of many pictures can be had.
+async fn found(answer: Result<tonic::Response<tonic::Streaming<DownloadImagesResponse>>, Status>) -> Result<(), Status> {
+    match answer?.into_inner().message().await?.and_then(|first| first.message) {
+        Some(download_images_response::Message::Missing(missing)) => {
+            let status = missing.status.expect("it says why");
+            Err(Status::with_details(Code::from_i32(status.code), status.message.clone(), status.encode_to_vec().into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Methods that take no name of anything that somebody else has.
 const NAMELESS: [&str; 7] = [
     "AdminService/GetStats",
@@ -98,6 +112,13 @@ fn probes() -> Vec<Probe> {
         probe!("ImageService/DownloadImage", "rendition_id", Ok, Ok, |c, n| {
             let request = DownloadImageRequest { rendition_id: n.rendition, ..DownloadImageRequest::default() };
             first(c.images().download_image(request).await).await
+        }),
+        probe!("ImageService/DownloadImages", "image_ids", Ok, Ok, |c, n| {
+            let request = DownloadImagesRequest { image_ids: vec![n.image], ..DownloadImagesRequest::default() };
+            found(c.images().download_images(request).await).await
+        }),
+        probe!("ImageService/GetUpload", "upload_id", NotFound, NotFound, |c, n| {
+            c.images().get_upload(GetUploadRequest { upload_id: n.upload.clone() }).await
         }),
         probe!("ImageService/ListImages", "page_token", InvalidArgument, InvalidArgument, |c, n| {
             c.images().list_images(ListImagesRequest { page_token: n.page_token.clone(), ..ListImagesRequest::default() }).await
@@ -155,6 +176,10 @@ fn probes() -> Vec<Probe> {
             let request = RetryFailuresRequest { rendition_ids: vec![n.rendition], ..RetryFailuresRequest::default() };
             AdminServiceClient::with_interceptor(c.channel.clone(), c.bearer()).retry_failures(request).await
         }),
+        probe!("AdminService/Verify", "resume_token", PermissionDenied, PermissionDenied, |c, n| {
+            let request = VerifyRequest { resume_token: n.page_token.clone(), ..VerifyRequest::default() };
+            first(AdminServiceClient::with_interceptor(c.channel.clone(), c.bearer()).verify(request).await).await
+        }),
         probe!("UserService/GetUser", "id", PermissionDenied, PermissionDenied, |c, n| users(c)
             .get_user(GetUserRequest { id: n.user })
             .await),
@@ -194,7 +219,8 @@ fn missing(id: i64) -> i64 {
 
 /// The owner's image and its names, and what nothing has.
 async fn names(tintype: &Tintype, owner: &Client) -> (Names, Names) {
-    let image = owner.upload(Upload::new("mine.png", pictures::png(40, 30, 1))).await.expect("an image");
+    let upload = "7".repeat(12);
+    let image = owner.upload(Upload::new("mine.png", pictures::png(40, 30, 1)).upload_id(&upload)).await.expect("an image");
     let image = owner.settled(image.id).await;
     owner.upload(Upload::new("other.png", pictures::png(40, 30, 2))).await.expect("another image, for a second page");
     let list = ListImagesRequest { page_size: 1, ..ListImagesRequest::default() };
@@ -207,6 +233,7 @@ async fn names(tintype: &Tintype, owner: &Client) -> (Names, Names) {
         rendition: image.renditions[0].id,
         user,
         token,
+        upload,
         page_token: owner.images().list_images(list).await.expect("a page").into_inner().next_page_token,
         resume_token: watcher.resume_token,
     };
@@ -216,6 +243,7 @@ async fn names(tintype: &Tintype, owner: &Client) -> (Names, Names) {
         rendition: missing(victims.rendition),
         user: missing(victims.user),
         token: missing(victims.token),
+        upload: "9".repeat(victims.upload.len()),
         page_token: "A".repeat(victims.page_token.len()),
         resume_token: "A".repeat(victims.resume_token.len()),
     };

@@ -359,6 +359,10 @@ impl Blobs for Away {
         Err(Self::error())
     }
 
+    async fn size_bytes(&self, _: &BlobKey) -> Result<Option<u64>, StoreError> {
+        Err(Self::error())
+    }
+
     fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>> {
         stream::iter([Err(Self::error())]).boxed()
     }

@@ -18,6 +18,7 @@ mod stats;
 mod token;
 mod upload;
 mod users;
+mod verify;
 mod watch;
 
 use std::{process::ExitCode, time::Duration};
@@ -61,6 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             AdminCommand::Users(command) => return users::run(&common, command).await,
             AdminCommand::Stats => stats::run(&common).await?,
             AdminCommand::Failures(list) => failures::list(&common, list).await?,
+            AdminCommand::Verify(verify) => return verify::run(&common, verify).await,
             AdminCommand::Retry(retry) => return failures::retry(&common, retry).await,
         },
     }

@@ -15,10 +15,11 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 28] = [
+const METHODS: [(&str, Need); 29] = [
     ("AdminService/GetStats", Need::Scope(Scope::Admin)),
     ("AdminService/ListFailures", Need::Scope(Scope::Admin)),
     ("AdminService/RetryFailures", Need::Scope(Scope::Admin)),
+    ("AdminService/Verify", Need::Scope(Scope::Admin)),
     ("AuthService/CreateToken", Need::Nothing),
     ("AuthService/ListTokens", Need::Scope(Scope::Read)),
     ("AuthService/RevokeToken", Need::Scope(Scope::Write)),

@@ -1,11 +1,11 @@
 use tintype_proto::v1::{
     GetStatsRequest, GetStatsResponse, ListFailuresRequest, ListFailuresResponse, RetryFailuresRequest, RetryFailuresResponse,
-    admin_service_server::AdminService,
+    VerifyRequest, admin_service_server::AdminService,
 };
 use tintype_store::{FailedRendition, FailureFilter, FailurePosition, RenditionId, Retry, Timestamp, Worker};
 use tonic::{Request, Response, Status};
 
-use super::{page, upload};
+use super::{page, upload, verify};
 use crate::{auth::Caller, core::SharedCore, limits::Limits, status::Refusal, wire, wire_admin};
 
 /// What is counted and what failed, all users together, for administrators and nobody else.
@@ -98,6 +98,8 @@ impl AdminRpcs {
 
 #[tonic::async_trait]
 impl AdminService for AdminRpcs {
+    type VerifyStream = verify::Messages;
+
     async fn get_stats(&self, request: Request<GetStatsRequest>) -> Result<Response<GetStatsResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(self.stats(&caller).await?))
@@ -111,5 +113,10 @@ impl AdminService for AdminRpcs {
     async fn retry_failures(&self, request: Request<RetryFailuresRequest>) -> Result<Response<RetryFailuresResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(self.retry(&caller, request.into_inner()).await?))
+    }
+
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(verify::start(&self.0, &caller, request.get_ref()).await?))
     }
 }

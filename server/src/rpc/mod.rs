@@ -15,6 +15,7 @@ mod sight;
 mod unfinished;
 pub(crate) mod upload;
 mod users;
+mod verify;
 mod watch;
 
 pub(crate) use admin::AdminRpcs;

@@ -44,6 +44,9 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     /// Removes a blob; also fine when there is none.
     async fn delete(&self, key: &BlobKey) -> Result<(), StoreError>;
 
+    /// How many bytes a published blob has; `None` when there is none. Reads none of them.
+    async fn size_bytes(&self, key: &BlobKey) -> Result<Option<u64>, StoreError>;
+
     /// Streams what is published, in no order and in constant memory. What comes or goes meanwhile may be in it or not.
     fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>>;
 

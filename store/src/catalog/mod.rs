@@ -13,9 +13,9 @@ use async_trait::async_trait;
 
 use crate::{
     BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
-    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, Rendition, RenditionId,
-    Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token, TokenId,
-    Totals, User, UserChange, UserId, UserWrite, Worker,
+    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, RecordedBlob, Rendition,
+    RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
+    TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
 };
 
 /// Users and their sign-in tokens.
@@ -315,8 +315,37 @@ pub trait Overview {
     ) -> Result<Vec<FailedRendition>, StoreError>;
 }
 
+/// What an integrity check goes through, and what it may put right.
+#[async_trait]
+pub trait Integrity {
+    /// Up to `limit` originals of images after this one, in the order of the images' ids. The cost depends on `limit` alone.
+    async fn originals_after(&self, after: ImageId, limit: u32) -> Result<Vec<RecordedBlob>, StoreError>;
+
+    /// Up to `limit` outputs of ready renditions after this one, in the order of the renditions' ids.
+    async fn outputs_after(&self, after: RenditionId, limit: u32) -> Result<Vec<RecordedBlob>, StoreError>;
+
+    /// Makes a ready rendition pending again with all its attempts, dooms its output and counts that as used no more. `false`, and nothing is
+    /// written, when it is gone or has not, or no more, this output: of any number of callers one is told `true`.
+    async fn remake(&self, id: RenditionId, output: &BlobKey, now: Timestamp) -> Result<bool, StoreError>;
+}
+
 /// The whole catalog. A `dyn Catalog` is what servers and workers hold.
 pub trait Catalog:
-    Users + Images + Uploads + Edits + Shares + Jobs + Changes + Publisher + Upkeep + Writes + Overview + Debug + Send + Sync + 'static
+    Users
+    + Images
+    + Uploads
+    + Edits
+    + Shares
+    + Jobs
+    + Changes
+    + Publisher
+    + Upkeep
+    + Writes
+    + Overview
+    + Integrity
+    + Debug
+    + Send
+    + Sync
+    + 'static
 {
 }

@@ -59,6 +59,7 @@ macro_rules! blobs_suite {
             it_answers_pings
             more_than_a_part_is_one_blob
             what_is_published_is_listed
+            the_size_of_a_blob_is_what_is_there
             what_was_kept_outlives_its_writer_until_it_is_discarded
             a_writer_adds_nothing_to_what_is_read_of_it
         );
@@ -341,9 +342,27 @@ pub async fn what_is_published_is_listed(fixture: &dyn Fixture) {
     let now = Timestamp::now();
     let minute = std::time::Duration::from_mins(1);
     for blob in &listed {
+        assert_eq!(blobs.size_bytes(&blob.key).await.expect("an answer"), Some(blob.size_bytes));
         // Its clock may be another one, and may tick in seconds.
         assert!(now.minus(minute) < blob.written_at && blob.written_at < now.plus(minute), "{blob:?} at {now:?}");
     }
+}
+
+pub async fn the_size_of_a_blob_is_what_is_there(fixture: &dyn Fixture) {
+    let blobs = fixture.blobs();
+    let mut sink = BlobSink::create(blobs, fresh_key()).await.expect("a blob can be begun");
+    sink.write(some_bytes(1000)).await.expect("bytes can be written");
+    let blob = sink.publish().await.expect("a blob can be published");
+    let size = async || blobs.size_bytes(&blob.key).await.expect("an answer");
+    assert_eq!(size().await, Some(1000));
+    fixture.damage(&blob.key, Damage::Truncate(7)).await;
+    assert_eq!(size().await, Some(7));
+    fixture.damage(&blob.key, Damage::Remove).await;
+    assert_eq!(size().await, None);
+    let unpublished = fresh_key();
+    let mut sink = BlobSink::create(blobs, unpublished.clone()).await.expect("a blob can be begun");
+    sink.write(some_bytes(1000)).await.expect("bytes can be written");
+    assert_eq!(blobs.size_bytes(&unpublished).await.expect("an answer"), None, "it is not published");
 }
 
 /// A sink into which these bytes were written, and what of them was kept: enough that every store has put something down.

@@ -70,6 +70,8 @@ pub struct OpenWrite {
 pub struct ListedBlob {
     /// Where it is.
     pub key: BlobKey,
+    /// How many bytes it has.
+    pub size_bytes: u64,
     /// When it was written, by the store's clock; some stores tell when the write began.
     pub written_at: Timestamp,
 }

@@ -50,9 +50,9 @@ impl Walk {
                 let file = file?;
                 let key = format!("{user}/{folder}/{}", file.file_name().to_string_lossy());
                 if KeyParts::parse(&key).is_some()
-                    && let Some(modified) = unless_gone(file.metadata().and_then(|metadata| metadata.modified()))?
+                    && let Some(metadata) = unless_gone(file.metadata())?
                 {
-                    blobs.push(ListedBlob { key: BlobKey(key), written_at: timestamp(modified) });
+                    blobs.push(ListedBlob { key: BlobKey(key), size_bytes: metadata.len(), written_at: timestamp(metadata.modified()?) });
                 }
             }
         }

@@ -124,6 +124,17 @@ impl Blobs for Folder {
         self.with(move |shared| shared.delete(&key, &path)).await
     }
 
+    async fn size_bytes(&self, key: &BlobKey) -> Result<Option<u64>, StoreError> {
+        let path = self.shared.layout.blob(key)?.file;
+        let key = key.clone();
+        self.with(move |shared| match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => shared.check_same_folder().map(|()| None),
+            Err(error) => Err(io_error(format!("look at blob {key}"), error)),
+        })
+        .await
+    }
+
     fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>> {
         let folder = self.clone();
         let batches = stream::try_unfold(None::<Walk>, move |walk| {

@@ -95,6 +95,16 @@ impl Blobs for S3 {
         }
     }
 
+    async fn size_bytes(&self, key: &BlobKey) -> Result<Option<u64>, StoreError> {
+        let bucket = &self.shared.bucket;
+        let path = bucket.path(key)?;
+        match bucket.soon(bucket.client.head(&path)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(Error::NotFound { .. }) => bucket.check_same_bucket().await.map(|()| None),
+            Err(error) => Err(bucket.failed(format_args!("look at blob {key} in"), error)),
+        }
+    }
+
     fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>> {
         let first = Some(PaginatedListOptions::default());
         let pages = stream::try_unfold((Arc::clone(&self.shared), first), |(shared, options)| async move {
@@ -140,7 +150,7 @@ impl Shared {
         let page = page.map_err(|error| bucket.failed("list", error))?;
         let blobs = page.result.objects.into_iter().filter_map(|object| {
             let key = bucket.key(&object.location)?;
-            Some(ListedBlob { key, written_at: Timestamp(object.last_modified.timestamp_micros()) })
+            Some(ListedBlob { key, size_bytes: object.size, written_at: Timestamp(object.last_modified.timestamp_micros()) })
         });
         let next = page.page_token.map(|token| PaginatedListOptions { page_token: Some(token), ..PaginatedListOptions::default() });
         Ok((blobs.collect(), next))

@@ -3,6 +3,7 @@
 mod changes;
 mod edits;
 mod images;
+mod integrity;
 mod jobs;
 mod overview;
 mod publisher;

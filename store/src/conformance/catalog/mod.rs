@@ -4,6 +4,7 @@ mod changes;
 mod deletion;
 mod edits;
 mod images;
+mod integrity;
 mod jobs;
 mod leases;
 mod listing;
@@ -149,6 +150,10 @@ macro_rules! catalog_suite {
                 a_dropped_upload_is_gone_and_counts_no_more
                 stale_uploads_are_the_old_ones_and_those_of_deleted_users
                 what_an_upload_began_is_not_unrecorded;
+            integrity:
+                every_recorded_blob_is_met_once_and_a_few_at_a_time
+                a_remade_rendition_is_pending_and_counts_no_more
+                only_a_ready_rendition_with_that_output_is_remade_and_once;
             writes:
                 a_noted_write_is_stale_after_its_time
                 a_write_noted_again_is_the_latest
