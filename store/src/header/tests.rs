@@ -135,7 +135,7 @@ fn what_is_no_image_is_refused_as_such() {
 
 #[test]
 fn formats_known_by_name_are_named() {
-    assert_refused(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "unsupported image: AVIF");
+    assert_refused(b"\0\0\0\x1cftypavis\0\0\0\0avifavismsf1", "unsupported image: AVIF image sequence");
     assert_refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported image: HEIC");
     assert_refused(b"\0\0\0\x14ftypmif1\0\0\0\0mif1", "unsupported image: HEIF");
     assert_refused(b"%PDF-1.7", "unsupported image: PDF");
