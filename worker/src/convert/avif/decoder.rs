@@ -8,12 +8,12 @@ use rav1d::{
     include::dav1d::{
         data::Dav1dData,
         dav1d::{Dav1dContext, Dav1dLogger, Dav1dSettings},
-        headers::{DAV1D_PIXEL_LAYOUT_I400, DAV1D_PIXEL_LAYOUT_I420, DAV1D_PIXEL_LAYOUT_I422},
+        headers::{DAV1D_PIXEL_LAYOUT_I400, DAV1D_PIXEL_LAYOUT_I420, DAV1D_PIXEL_LAYOUT_I422, Dav1dSequenceHeader},
         picture::Dav1dPicture,
     },
     src::lib::{
-        dav1d_close, dav1d_data_create, dav1d_data_unref, dav1d_default_settings, dav1d_get_picture, dav1d_open, dav1d_picture_unref,
-        dav1d_send_data,
+        dav1d_close, dav1d_data_create, dav1d_data_unref, dav1d_default_settings, dav1d_get_picture, dav1d_open,
+        dav1d_parse_sequence_header, dav1d_picture_unref, dav1d_send_data,
     },
 };
 use tintype_store::header::Cicp;
@@ -45,6 +45,7 @@ impl Frame {
         if obus.is_empty() {
             return Err(ConvertError::corrupt("its AV1 data is empty"));
         }
+        check_sequence(obus, width, height)?;
         let context = Context::open(width, height)?;
         let mut data = Data::copy_of(obus)?;
         let mut picture = Picture(Dav1dPicture::default());
@@ -177,6 +178,21 @@ impl Drop for Data {
         // SAFETY: it is data that was created, or data of nothing after the decoder took it.
         unsafe { dav1d_data_unref(Some(NonNull::from(&mut self.0))) };
     }
+}
+
+/// The decoder itself takes a sequence header for granted where it decodes, and ends the process where there is none.
+fn check_sequence(obus: &[u8], width: u32, height: u32) -> Result<(), ConvertError> {
+    let mut header = MaybeUninit::<Dav1dSequenceHeader>::uninit();
+    // SAFETY: the first pointer may be written to, and the second is to that many bytes, which are read and no more.
+    let parsed =
+        unsafe { dav1d_parse_sequence_header(Some(NonNull::from(&mut header).cast()), Some(NonNull::from(obus).cast()), obus.len()) };
+    check(parsed)?;
+    // SAFETY: it was written, because there was no error.
+    let header = unsafe { header.assume_init() };
+    if i64::from(header.max_width) > i64::from(width) || i64::from(header.max_height) > i64::from(height) {
+        return Err(ConvertError::corrupt("its AV1 data is of a larger picture than its header says"));
+    }
+    Ok(())
 }
 
 fn check(result: Dav1dResult) -> Result<(), ConvertError> {

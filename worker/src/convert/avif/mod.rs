@@ -99,10 +99,9 @@ fn profile_of(cicp: Cicp) -> Result<Option<Vec<u8>>, ConvertError> {
         full_range: true,
     };
     let mut profile = ColorProfile::new_srgb();
-    if !profile.update_rgb_colorimetry_from_cicp(said) {
-        return Err(unknown());
-    }
-    // What the numbers say stands in the curves and colorants now.
+    // Its answer is no help; it keeps the numbers when it could use them.
     profile.cicp = None;
+    profile.update_rgb_colorimetry_from_cicp(said);
+    profile.cicp.take().ok_or_else(unknown)?;
     profile.encode().map(Some).map_err(|_| unknown())
 }
