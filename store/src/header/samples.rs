@@ -190,21 +190,22 @@ pub(super) fn ico(entries: &[(u8, u8, u8)]) -> Vec<u8> {
 
 /// An AVIF with these properties besides its size and how it is coded.
 pub(super) fn avif(width: u32, height: u32, properties: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
-    fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn boxed(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
         [&(content.len() as u32 + 8).to_be_bytes(), &kind[..], content].concat()
     }
     let size = [&[0; 4][..], &width.to_be_bytes(), &height.to_be_bytes()].concat();
     let all = [&[(b"ispe", &size[..]), (b"av1C", &[0x81, 0, 0, 0])], properties].concat();
-    let ipco = boxed(b"ipco", &all.iter().flat_map(|(kind, content)| boxed(kind, content)).collect::<Vec<_>>());
+    let ipco = boxed(*b"ipco", &all.iter().flat_map(|(kind, content)| boxed(**kind, content)).collect::<Vec<_>>());
     let indices = 1..=all.len() as u8;
     let ipma = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, all.len() as u8][..], &indices.map(|index| 0x80 | index).collect::<Vec<_>>()].concat();
-    let entry = boxed(b"infe", b"\x02\0\0\0\0\x01\0\0av01\0");
+    let entry = boxed(*b"infe", b"\x02\0\0\0\0\x01\0\0av01\0");
     let meta = [
         vec![0; 4],
-        boxed(b"pitm", &[0, 0, 0, 0, 0, 1]),
-        boxed(b"iloc", &[0, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 9]),
-        boxed(b"iinf", &[&[0, 0, 0, 0, 0, 1], &entry[..]].concat()),
-        boxed(b"iprp", &[ipco, boxed(b"ipma", &ipma)].concat()),
+        boxed(*b"pitm", &[0, 0, 0, 0, 0, 1]),
+        boxed(*b"iloc", &[0, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 9]),
+        boxed(*b"iinf", &[&[0, 0, 0, 0, 0, 1], &entry[..]].concat()),
+        boxed(*b"iprp", &[ipco, boxed(*b"ipma", &ipma)].concat()),
     ];
-    [boxed(b"ftyp", b"avif\0\0\0\0avifmif1"), boxed(b"free", &[0; 70]), boxed(b"meta", &meta.concat()), boxed(b"mdat", &[7; 9])].concat()
+    [boxed(*b"ftyp", b"avif\0\0\0\0avifmif1"), boxed(*b"free", &[0; 70]), boxed(*b"meta", &meta.concat()), boxed(*b"mdat", &[7; 9])]
+        .concat()
 }

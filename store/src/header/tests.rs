@@ -140,7 +140,7 @@ fn formats_known_by_name_are_named() {
         &samples::avif(9, 9, &[(b"clap", &[0; 32])]),
         "unsupported image: AVIF that shows a part of its picture (a clean aperture)",
     );
-    assert_refused(&samples::avif(9, 9, &[(b"colr", &[0; 300_000])]), "unsupported image: AVIF with a meta box of more than 256 KiB");
+    assert_refused(&samples::avif(9, 9, &[(b"colr", &vec![0; 300_000])]), "unsupported image: AVIF with a meta box of more than 256 KiB");
     assert_refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported image: HEIC");
     assert_refused(b"\0\0\0\x14ftypmif1\0\0\0\0mif1", "unsupported image: HEIF");
     assert_refused(b"%PDF-1.7", "unsupported image: PDF");

@@ -15,9 +15,8 @@ const ALPHA_QUALITY: f32 = 90.0;
 pub(in super::super) fn encode(image: DynamicImage, spec: &Spec, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let speed = match spec.effort {
-        Effort::Fast => 10,
-        Effort::Balanced => 9,
-        Effort::Small => 6,
+        Effort::Fast | Effort::Balanced => 10,
+        Effort::Small => 8,
     };
     let mut encoder = Encoder::new()
         .with_quality(f32::from(spec.quality()))
