@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM source AS build-worker
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/tintype/target,sharing=locked \
-    cargo build --release --locked --package tintype-worker \
+    cargo build --release --locked --package tintype-worker --features avif \
     && install target/release/tintype-worker /usr/local/bin/
 
 FROM debian:12-slim AS runtime

@@ -1,6 +1,7 @@
 //! How a file keeps its colours, for files that are in memory and of a format that is made. Follows what the parsers beside it name.
 
 use super::{
+    AvifMeta,
     parser::{big_endian, little_endian},
     signature,
 };
@@ -17,7 +18,8 @@ pub fn read_colours(file: &[u8]) -> Option<Colours> {
         Format::Gif => Some((ColourType::Palette, 8)),
         Format::Tiff => tiff(file),
         Format::Bmp => bmp(file),
-        Format::Ico | Format::Avif | Format::Qoi | Format::Pnm => None,
+        Format::Avif => avif(file),
+        Format::Ico | Format::Qoi | Format::Pnm => None,
     }?;
     Some(Colours { kind, channel_bits })
 }
@@ -65,6 +67,17 @@ fn webp(file: &[u8]) -> Option<(ColourType, u8)> {
         _ => false,
     };
     Some((if has_alpha { ColourType::Rgba } else { ColourType::Rgb }, 8))
+}
+
+fn avif(file: &[u8]) -> Option<(ColourType, u8)> {
+    let meta = AvifMeta::of_file(file).ok()?;
+    let kind = match (meta.is_grey, meta.alpha.is_some()) {
+        (true, false) => ColourType::Grey,
+        (true, true) => ColourType::GreyAlpha,
+        (false, false) => ColourType::Rgb,
+        (false, true) => ColourType::Rgba,
+    };
+    Some((kind, meta.channel_bits))
 }
 
 fn bmp(file: &[u8]) -> Option<(ColourType, u8)> {

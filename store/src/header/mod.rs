@@ -1,9 +1,10 @@
 //! What the header of an image file says, found while the bytes stream past.
 //!
-//! No codec takes part and nothing is decoded: the scanner holds a small window and a few numbers, passes over everything else, and takes
-//! time linear in the file. It decides which files are accepted; whether the pixels behind a good header can be decoded is the
+//! No codec takes part and nothing is decoded: the scanner holds a small window and a few numbers, of an AVIF its
+//! `meta` box of at most 256 KiB, passes over everything else, and takes time linear in the file. It decides which files are accepted; whether the pixels behind a good header can be decoded is the
 //! converter's business. Each format is a small state machine in a file of its own, which names the specification it follows.
 
+mod avif;
 mod bmp;
 mod colours;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 mod tiff;
 mod webp;
 
+pub use avif::{AvifItem, AvifMeta, Cicp};
 pub use colours::read_colours;
 pub use error::HeaderError;
 
@@ -31,13 +33,12 @@ use crate::{Format, ImageHeader};
 use parser::{Found, Parser, Step};
 
 /// Formats that the scanner accepts.
-pub const ACCEPTED_FORMATS: [Format; 9] =
-    [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp, Format::Ico, Format::Qoi, Format::Pnm];
+pub const ACCEPTED_FORMATS: [Format; 10] = Format::ALL;
 
 /// The first bytes of a file, from which its format is told, and the most that a parser may want at once.
 const WINDOW_BYTES: usize = 64;
 
-/// Finds the header of an image while its bytes stream past, in constant memory. Never panics, whatever the bytes.
+/// Finds the header of an image while its bytes stream past, in the memory of a small header. Never panics, whatever the bytes.
 #[derive(Debug)]
 pub struct HeaderScanner {
     format: Option<(Box<dyn Parser>, Found)>,

@@ -33,6 +33,8 @@ pub(super) fn all() -> Vec<Sample> {
         sample("BMP of version 5, top down", Format::Bmp, (8, 9), 1, bmp(124, 8, -9)),
         sample("BMP with a core header", Format::Bmp, (8, 9), 1, core_bmp(8, 9)),
         sample("ICO", Format::Ico, (256, 256), 3, ico(&[(16, 16, 32), (0, 0, 8), (48, 48, 32)])),
+        sample("AVIF", Format::Avif, (300, 70_000), 1, avif(300, 70_000, &[])),
+        sample("AVIF on its side", Format::Avif, (200, 300), 1, avif(300, 200, &[(b"irot", &[1])])),
         sample("QOI", Format::Qoi, (1, 0x0100_0001), 1, [b"qoif\0\0\0\x01\x01\0\0\x01\x04\0".as_slice(), &[1; 40]].concat()),
         sample("PBM", Format::Pnm, (3, 2), 1, b"P1 3 2\n1 0 1 0 1 0\n".to_vec()),
         sample("PPM with comments", Format::Pnm, (31, 2), 1, b"P6#x 9 9\n# 7 7\r\n31#y\n \t2\n255\n......".to_vec()),
@@ -184,4 +186,26 @@ pub(super) fn ico(entries: &[(u8, u8, u8)]) -> Vec<u8> {
         file.extend([0; 8]);
     }
     file
+}
+
+/// An AVIF with these properties besides its size and how it is coded.
+pub(super) fn avif(width: u32, height: u32, properties: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    fn boxed(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u32 + 8).to_be_bytes(), &kind[..], content].concat()
+    }
+    let size = [&[0; 4][..], &width.to_be_bytes(), &height.to_be_bytes()].concat();
+    let all = [&[(b"ispe", &size[..]), (b"av1C", &[0x81, 0, 0, 0])], properties].concat();
+    let ipco = boxed(*b"ipco", &all.iter().flat_map(|(kind, content)| boxed(**kind, content)).collect::<Vec<_>>());
+    let indices = 1..=all.len() as u8;
+    let ipma = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, all.len() as u8][..], &indices.map(|index| 0x80 | index).collect::<Vec<_>>()].concat();
+    let entry = boxed(*b"infe", b"\x02\0\0\0\0\x01\0\0av01\0");
+    let meta = [
+        vec![0; 4],
+        boxed(*b"pitm", &[0, 0, 0, 0, 0, 1]),
+        boxed(*b"iloc", &[0, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 9]),
+        boxed(*b"iinf", &[&[0, 0, 0, 0, 0, 1], &entry[..]].concat()),
+        boxed(*b"iprp", &[ipco, boxed(*b"ipma", &ipma)].concat()),
+    ];
+    [boxed(*b"ftyp", b"avif\0\0\0\0avifmif1"), boxed(*b"free", &[0; 70]), boxed(*b"meta", &meta.concat()), boxed(*b"mdat", &[7; 9])]
+        .concat()
 }

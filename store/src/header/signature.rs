@@ -1,6 +1,19 @@
 //! What the first bytes of a file say about its format. File names and content types never take part.
 
-use super::{HeaderError, bmp::Bmp, gif::Gif, ico::Ico, jpeg::Jpeg, parser::Parser, png::Png, pnm::Pnm, qoi::Qoi, tiff::Tiff, webp::WebP};
+use super::{
+    HeaderError,
+    avif::Avif,
+    bmp::Bmp,
+    gif::Gif,
+    ico::Ico,
+    jpeg::Jpeg,
+    parser::{Parser, big_endian},
+    png::Png,
+    pnm::Pnm,
+    qoi::Qoi,
+    tiff::Tiff,
+    webp::WebP,
+};
 use crate::Format;
 
 /// What a signature stands for.
@@ -87,8 +100,7 @@ const SIGNATURES: &[(&[u8], Meaning)] = &[
 
 /// Brands of ISO base media files (ISO/IEC 14496-12, section 4.3) that hold pictures; the first that is among a file's brands counts.
 const BRANDS: &[(&[u8; 4], &str)] = &[
-    (b"avif", "AVIF"),
-    (b"avis", "AVIF"),
+    (b"avis", "AVIF image sequence"),
     (b"heic", "HEIC"),
     (b"heix", "HEIC"),
     (b"heim", "HEIC"),
@@ -103,7 +115,8 @@ const BRANDS: &[(&[u8; 4], &str)] = &[
 /// The format of a file that begins with `start`: its first [`WINDOW_BYTES`](super::WINDOW_BYTES) bytes, or all it has.
 pub(super) fn recognise(start: &[u8]) -> Result<(Format, Box<dyn Parser>), HeaderError> {
     if fits(b"????ftyp", start) {
-        return Err(iso_media(&start[8..]));
+        let size_bytes = big_endian(&start[..4]) as usize;
+        return iso_media(&start[8..size_bytes.clamp(8, start.len())]);
     }
     match SIGNATURES.iter().find(|(signature, _)| fits(signature, start)) {
         Some((_, Image(format, parser))) => Ok((*format, parser())),
@@ -118,9 +131,13 @@ fn fits(signature: &[u8], start: &[u8]) -> bool {
 }
 
 /// `brands` begins with the major brand and a version; compatible brands follow, of which those in the window are enough.
-fn iso_media(brands: &[u8]) -> HeaderError {
-    match BRANDS.iter().find(|(brand, _)| brands.chunks_exact(4).any(|theirs| theirs == *brand)) {
-        Some((_, name)) => HeaderError::Unsupported(name),
-        None => HeaderError::NotAnImage("it is a video"),
+fn iso_media(brands: &[u8]) -> Result<(Format, Box<dyn Parser>), HeaderError> {
+    let has = |brand: &[u8; 4]| brands.chunks_exact(4).any(|theirs| theirs == brand);
+    if has(b"avif") && !has(b"avis") {
+        return Ok((Format::Avif, Box::<Avif>::default()));
+    }
+    match BRANDS.iter().find(|(brand, _)| has(brand)) {
+        Some((_, name)) => Err(HeaderError::Unsupported(name)),
+        None => Err(HeaderError::NotAnImage("it is a video")),
     }
 }

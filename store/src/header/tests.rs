@@ -135,7 +135,12 @@ fn what_is_no_image_is_refused_as_such() {
 
 #[test]
 fn formats_known_by_name_are_named() {
-    assert_refused(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "unsupported image: AVIF");
+    assert_refused(b"\0\0\0\x1cftypavis\0\0\0\0avifavismsf1", "unsupported image: AVIF image sequence");
+    assert_refused(
+        &samples::avif(9, 9, &[(b"clap", &[0; 32])]),
+        "unsupported image: AVIF that shows a part of its picture (a clean aperture)",
+    );
+    assert_refused(&samples::avif(9, 9, &[(b"colr", &vec![0; 300_000])]), "unsupported image: AVIF with a meta box of more than 256 KiB");
     assert_refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported image: HEIC");
     assert_refused(b"\0\0\0\x14ftypmif1\0\0\0\0mif1", "unsupported image: HEIF");
     assert_refused(b"%PDF-1.7", "unsupported image: PDF");
@@ -189,6 +194,9 @@ fn broken_headers_are_corrupt() {
     assert_refused(&samples::bmp(40, 1, 0), &format!("corrupt BMP: {zero}"));
     assert_refused(&samples::bmp(40, -1, 1), "corrupt BMP: its width is negative");
     assert_refused(&samples::ico(&[]), "corrupt ICO: it has no entries");
+    assert_refused(&samples::avif(0, 1, &[]), &format!("corrupt AVIF: {zero}"));
+    assert_refused(&samples::avif(3, 2, &[])[..60], "corrupt AVIF: the file ends inside its header");
+    assert_refused(b"\0\0\0\x10ftypavif\0\0\0\0\0\0\0\x05meta", "corrupt AVIF: a box is shorter than what it holds");
     assert_refused(b"qoif\0\0\0\x01\0\0\0\x01\x05\0", "corrupt QOI: its channels or colour space are unknown");
     assert_refused(b"P5 12 x", "corrupt PNM: the file ends inside its header");
     assert_refused(b"P5 12 x ", "corrupt PNM: its width or height is not a number");

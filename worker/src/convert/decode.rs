@@ -5,7 +5,7 @@ use image::{
 };
 use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
 
-use super::{ConvertError, colour, ico, jpeg, pixels, tiff};
+use super::{ConvertError, avif, colour, ico, jpeg, pixels, tiff};
 
 /// What a decoder gives, before it is made what people see.
 pub(super) struct Raw {
@@ -49,6 +49,7 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limit
     let raw = match header.format {
         Format::Jpeg => jpeg::decode(input, spec, limits)?,
         Format::Tiff => tiff::decode(input, limits)?,
+        Format::Avif => avif::decode(input, limits)?,
         Format::Ico => ico::decode(input, limits)?,
         Format::Bmp => through_image(&bitmap_with_known_header(input), header.format, limits)?,
         Format::Png if header.frame_count > 1 && has_separate_default_image(input)? => first_of_apng(input, limits)?,

@@ -4,7 +4,7 @@ use image::{DynamicImage, ImageFormat};
 use tintype_store::{Format, Rgb, Spec};
 
 use super::{
-    ConvertError, gif, jpeg,
+    ConvertError, avif, gif, jpeg,
     metadata::Metadata,
     pixels::{in_8_bit, onto, without_grey_alpha},
     png, webp,
@@ -28,10 +28,15 @@ pub(super) fn encode(image: DynamicImage, spec: &Spec, metadata: &Metadata) -> R
         Format::Gif => gif::encode_still(in_8_bit(image), spec),
         Format::Tiff => through_image(&without_grey_alpha(image), ImageFormat::Tiff),
         Format::Bmp => through_image(&without_grey_alpha(in_8_bit(image)), ImageFormat::Bmp),
-        Format::Ico | Format::Avif | Format::Qoi | Format::Pnm => {
-            Err(ConvertError::unsupported_output(format!("{} is not made here", spec.format)))
-        }
+        Format::Avif => avif::encode(image, spec, metadata),
+        Format::Ico | Format::Qoi | Format::Pnm => Err(not_made(spec.format)),
     }
+}
+
+/// The refusal of a format that is not among [`super::OUTPUT_FORMATS`].
+pub(super) fn not_made(format: Format) -> ConvertError {
+    let why = if format == Format::Avif { ": this worker is built without the feature avif" } else { "" };
+    ConvertError::unsupported_output(format!("{format} is not made here{why}"))
 }
 
 /// What the format's own fields can say, JPEG as far as decoders take it.
@@ -39,7 +44,7 @@ fn max_side_pixels(format: Format) -> Option<u32> {
     match format {
         Format::Jpeg => Some(65_500),
         Format::WebP => Some(webp::MAX_SIDE_PIXELS),
-        Format::Gif => Some(65_535),
+        Format::Gif | Format::Avif => Some(65_535),
         _ => None,
     }
 }

@@ -10,7 +10,10 @@ use image::{
 use tintype_store::Format;
 use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
-use super::tiff::{Directory, exif};
+use super::{
+    avif,
+    tiff::{Directory, exif},
+};
 
 /// Copied as it is, but for the orientation, which the pixels have already. Empty unless it was asked for.
 #[derive(Debug, Default, PartialEq)]
@@ -36,7 +39,8 @@ impl Metadata {
             Format::WebP => WebPDecoder::new(reader).map(of).unwrap_or_default(),
             Format::Gif => GifDecoder::new(reader).map(of).unwrap_or_default(),
             Format::Tiff => Directory::first(input).map(|page| of_tiff(&page)).unwrap_or_default(),
-            Format::Bmp | Format::Ico | Format::Qoi | Format::Pnm | Format::Avif => Self::default(),
+            Format::Avif => Self { exif: avif::exif(input), ..Self::default() },
+            Format::Bmp | Format::Ico | Format::Qoi | Format::Pnm => Self::default(),
         };
         if let Some(exif) = &mut found.exif {
             // An orientation that is none stays, and viewers take it for upright.

@@ -6,6 +6,8 @@
 //! are rounded to 8. Damaged pixels are an error, never a picture with holes.
 
 mod animation;
+#[cfg_attr(not(feature = "avif"), path = "without_avif.rs")]
+mod avif;
 mod colour;
 pub(crate) mod companion;
 mod decode;
@@ -33,11 +35,31 @@ use metadata::Metadata;
 use thumbhash::Sampler;
 
 /// What [`convert`] reads.
-pub const INPUT_FORMATS: [Format; 9] =
-    [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp, Format::Ico, Format::Qoi, Format::Pnm];
+pub const INPUT_FORMATS: &[Format] = &[
+    Format::Jpeg,
+    Format::Png,
+    Format::WebP,
+    Format::Gif,
+    Format::Tiff,
+    Format::Bmp,
+    Format::Ico,
+    #[cfg(feature = "avif")]
+    Format::Avif,
+    Format::Qoi,
+    Format::Pnm,
+];
 
 /// What [`convert`] makes.
-pub const OUTPUT_FORMATS: [Format; 6] = [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Tiff, Format::Bmp];
+pub const OUTPUT_FORMATS: &[Format] = &[
+    Format::Jpeg,
+    Format::Png,
+    Format::WebP,
+    Format::Gif,
+    Format::Tiff,
+    Format::Bmp,
+    #[cfg(feature = "avif")]
+    Format::Avif,
+];
 
 /// What does the work in this build, for people who look into the matter: the same on every machine, but for the vector instructions used.
 pub fn codecs() -> &'static str {
@@ -71,7 +93,7 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     limits.image.check_size(input.len() as u64)?;
     limits.image.check(header)?;
     if !OUTPUT_FORMATS.contains(&spec.format) {
-        return Err(ConvertError::unsupported_output(format!("{} is not made here", spec.format)));
+        return Err(encode::not_made(spec.format));
     }
     let known = (header.format == Format::Gif).then(|| gif::with_known_blocks(input));
     let input = known.as_deref().unwrap_or(input);

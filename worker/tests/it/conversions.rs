@@ -172,7 +172,7 @@ fn every_output_format_comes_from_every_depth_and_colour() {
     ];
     for image in &kinds {
         let png = encoded(image, ImageFormat::Png);
-        for format in OUTPUT_FORMATS {
+        for format in OUTPUT_FORMATS.iter().copied() {
             let converted = converted(&png, format).unwrap_or_else(|error| panic!("{:?} to {format}: {error}", image.color()));
             let header = read_header(&converted.bytes).expect("the result has a header");
             assert_eq!((header.format, header.width, header.height), (format, 20, 10), "{:?} to {format}", image.color());
@@ -183,7 +183,7 @@ fn every_output_format_comes_from_every_depth_and_colour() {
 #[test]
 fn the_same_input_gives_the_same_bytes() {
     let png = encoded(&gradient(120, 90), ImageFormat::Png);
-    for format in OUTPUT_FORMATS {
+    for format in OUTPUT_FORMATS.iter().copied() {
         assert_eq!(converted(&png, format), converted(&png, format), "{format}");
     }
 }

@@ -1,6 +1,8 @@
 //! What the converter promises, through its public face.
 
 mod animations;
+#[cfg(feature = "avif")]
+mod avif;
 mod conversions;
 mod corpus;
 mod damage;

@@ -1,6 +1,8 @@
 //! Converter processes against pictures that do their worst. This program is both sides: started as a converter it converts with
 //! [`poison::convert`], in the very sandbox and under the very protocol of the real one.
 
+#[cfg(feature = "avif")]
+mod avif;
 mod containment;
 mod mix;
 mod poison;
@@ -21,7 +23,10 @@ fn main() -> ExitCode {
     {
         return part.1();
     }
-    let trials = [results::trials(), containment::trials(), mix::trials()].concat();
+    #[cfg_attr(not(feature = "avif"), expect(unused_mut, reason = "others may come with features"))]
+    let mut trials = [results::trials(), containment::trials(), mix::trials()].concat();
+    #[cfg(feature = "avif")]
+    trials.extend(avif::trials());
     let trials = trials.into_iter().map(|(name, trial)| {
         Trial::test(name, move || {
             trial();
