@@ -36,7 +36,8 @@ def read_png(path):
     width, height, rows, info = reader.read()
     depth = info["bitdepth"]
     values = numpy.vstack([numpy.asarray(row, dtype=numpy.uint32) for row in rows]).reshape(height, width, info["planes"])
-    if "palette" in info:
+    # Other kinds may have a palette, too: a suggestion for screens of few colours.
+    if reader.color_type == 3:
         palette = numpy.array([tuple(colour) + (255,) * (4 - len(colour)) for colour in info["palette"]], dtype=numpy.uint16)
         return palette[values[:, :, 0]], 8
     full = (1 << depth) - 1

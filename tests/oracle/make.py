@@ -42,7 +42,7 @@ def main(folder):
     cmyk.save(folder / "cmyk.tif", icc_profile=profile)
     cmyk.save(folder / "cmyk.jpg", icc_profile=profile, quality=100, subsampling=0)
     grey = Image.fromarray(numpy.arange(256, dtype=numpy.uint8).repeat(16).reshape(1, -1).repeat(64, axis=0), "L")
-    grey.save(folder / "grey.png", icc_profile=(PROFILES / "ps_gray.icc").read_bytes())
+    grey.save(folder / "grey.png", icc_profile=(PROFILES / "default_gray.icc").read_bytes())
 
 
 main(pathlib.Path(sys.argv[1]))
