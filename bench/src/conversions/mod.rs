@@ -51,6 +51,8 @@ struct Case {
 }
 
 pub(crate) fn run(args: &Args, runtime: &Handle) -> anyhow::Result<Report> {
+    // A worker tells in its log what it does not believe of a converter.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
     let photos = Photos::open(args.photos.as_deref())?;
     eprintln!("inputs: {}", photos.source);
     let folder = tempfile::tempdir()?;
