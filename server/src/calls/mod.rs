@@ -105,9 +105,14 @@ pub(crate) async fn bound(State(bounds): State<Bounds>, request: Request, next: 
     let response = tokio::select! {
         biased;
         response = next.run(request) => response,
-        () = call.ended() => protocol.refused(call.status()),
+        // As it is: what goes through `Outgoing` would be cut off at once.
+        () = call.ended() => return record.refused(call.status(), protocol),
     };
     let _ = call.answering.set(());
+    if call.status.get().is_some() {
+        // It ended just when it was answered.
+        return record.refused(call.status(), protocol);
+    }
     record.begins(&response);
     response.map(|body| Body::new(Outgoing::new(body, call, record, (watch, place))))
 }
@@ -140,7 +145,10 @@ impl Call {
     async fn too_slow(&self) -> Refusal {
         loop {
             let now = Instant::now();
-            let next = self.request.look(now).and_then(|request| Ok(request.min(self.response.look(now)?)));
+            // What comes of a request that was answered by plain HTTP is only read away, by whoever answered it.
+            let is_answered = self.protocol == Protocol::Rest && self.answering.get().is_some();
+            let request = if is_answered { self.response.look(now) } else { self.request.look(now) };
+            let next = request.and_then(|request| Ok(request.min(self.response.look(now)?)));
             match next {
                 Ok(next) => sleep_until(next).await,
                 Err(refusal) => return refusal,
