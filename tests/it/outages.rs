@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::{self, consumer::pull};
 use tintype_proto::v1::{DeleteImageRequest, ImageFormat, ListImagesRequest, RenditionState};
 use tintype_tests::{ADMIN_PASSWORD, Client, Program, Tintype, Upload, own_binary, pictures, sign_in};
 use tonic::{Code, Streaming};
@@ -48,33 +47,6 @@ async fn a_queue_that_lost_everything_loses_no_work() {
         let settled = client.settled(image.expect("an image").id).await;
         assert_eq!(settled.renditions[0].state(), RenditionState::Ready, "{settled:?}");
     }
-}
-
-#[tokio::test]
-async fn a_queue_that_vanishes_under_running_programs_is_made_again() {
-    let mut tintype = Tintype::cluster(1).await;
-    let client = tintype.client().await;
-    let converted = async |seed| {
-        let image = client.upload(Upload::new("a.png", pictures::png(64, 48, seed))).await.expect("uploads do not need the queue");
-        let begin = Instant::now();
-        client.rendition(image.id, ImageFormat::Jpeg).await.expect("it is made");
-        begin.elapsed()
-    };
-    converted(1).await;
-    let context = jetstream::new(async_nats::connect(tintype.nats_url()).await.expect("the NATS server answers"));
-    let stream = context.get_stream("TINTYPE_JOBS").await.expect("the server has made it");
-    stream.delete_consumer("tintype-workers").await.expect("there is one");
-    println!("without its consumer: {:?}", converted(2).await);
-    context.delete_stream("TINTYPE_JOBS").await.expect("there is one");
-    println!("without its stream: {:?}", converted(3).await);
-    tintype.kill_nats().await;
-    tintype.forget_nats_data();
-    tintype.start_nats().await;
-    println!("without all of its data: {:?}", converted(4).await);
-    // From here on hints arrive at once again.
-    let stream = context.get_stream("TINTYPE_JOBS").await.expect("it is made again");
-    stream.get_consumer::<pull::Config>("tintype-workers").await.expect("and so is its consumer");
-    println!("after that: {:?}", converted(5).await);
 }
 
 #[tokio::test]
