@@ -276,6 +276,7 @@ mod tests {
             let mut sink =
                 BlobSink::create(&*self.stores.blobs, BlobKey::original(self.user, Format::Png)).await.expect("a blob can be begun");
             sink.write(Bytes::from_static(b"the beginning")).await.expect("bytes can be written");
+            sink.persist().await.expect("bytes can be made durable");
             let partial = sink.keep(0).await.expect("it can be kept").expect("something is durable");
             let (owner, updated_at) = (self.user, self.start);
             let upload = OpenUpload { owner, upload_id: "upload".into(), hold: Hold(1), partial, updated_at };

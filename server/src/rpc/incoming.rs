@@ -1,6 +1,6 @@
 //! One file of an upload: checked while its bytes stream past, never gathered in memory, visible only when all of it is durable.
 
-use std::mem;
+use std::{future::pending, mem};
 
 use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
@@ -19,9 +19,6 @@ use crate::{
     usage::Arriving,
     wire, wire_edits,
 };
-
-/// How many bytes may be received before they are made durable and the client is told.
-const PROGRESS_BYTES: u64 = 8 << 20;
 
 /// What a `start` led to.
 pub(crate) enum Begun {
@@ -49,7 +46,8 @@ pub(crate) struct Incoming {
     request_id: Option<String>,
     arriving: Arriving,
     received: Received,
-    persisted_bytes: u64,
+    /// How many bytes are durable as far as the client was told.
+    told_bytes: u64,
     /// `None` when the client gave the upload no name.
     unfinished: Option<Unfinished>,
 }
@@ -89,7 +87,7 @@ impl Incoming {
             request_id,
             arriving,
             received: Received::default(),
-            persisted_bytes: 0,
+            told_bytes: 0,
             unfinished,
         });
         incoming.take_up().await?;
@@ -106,8 +104,8 @@ impl Incoming {
         self.unfinished.as_ref().map_or("", Unfinished::upload_id)
     }
 
-    /// The next chunk: what of it arrived before is passed over. Returns like [`write`](Self::write).
-    pub(crate) async fn chunk(&mut self, chunk: UploadChunk) -> Result<Option<u64>, Refusal> {
+    /// The next chunk: what of it arrived before is passed over. After a refusal that is final nothing of the upload is left.
+    pub(crate) async fn chunk(&mut self, chunk: UploadChunk) -> Result<(), Refusal> {
         check_chunk(chunk.data.len())?;
         let seen = chunk.crc32c.map(|_| crc32c::crc32c(&chunk.data));
         if let (Some(announced), Some(seen)) = (chunk.crc32c, seen)
@@ -127,15 +125,31 @@ impl Incoming {
         }
         let known = usize::try_from(next - offset).unwrap_or(usize::MAX).min(chunk.data.len());
         if known > 0 && known == chunk.data.len() {
-            return Ok(None);
+            return Ok(());
         }
         self.write(chunk.data.slice(known..)).await
     }
 
-    /// The next bytes. Returns how many are durable when that is worth telling. After a refusal that is final nothing of the upload is left.
-    pub(crate) async fn write(&mut self, data: Bytes) -> Result<Option<u64>, Refusal> {
+    /// The next bytes. After a refusal that is final nothing of the upload is left.
+    pub(crate) async fn write(&mut self, data: Bytes) -> Result<(), Refusal> {
         let written = self.write_checked(data).await;
         self.unless_refused(written).await
+    }
+
+    /// Returns when more is durable than [`record_persisted`](Self::record_persisted) last told, or writing failed. May be cut off.
+    pub(crate) async fn more_persisted(&mut self) {
+        match &mut self.received.sink {
+            // What failed is told by the next call.
+            Some(sink) => drop(sink.persisted(self.told_bytes).await),
+            None => pending().await,
+        }
+    }
+
+    /// Records what is durable by now, so that another stream can go on from there. Returns how many bytes that is. After a refusal that is final
+    /// nothing of the upload is left.
+    pub(crate) async fn record_persisted(&mut self) -> Result<u64, Refusal> {
+        let recorded = self.record().await;
+        self.unless_refused(recorded).await
     }
 
     /// Makes the image durable and visible. After a refusal that is final nothing of the upload is left.
@@ -150,9 +164,12 @@ impl Incoming {
 
     /// Makes what was received as durable as it can be, so that another stream goes on from there. Without an upload id it is removed.
     pub(crate) async fn suspend(mut self) {
-        // Cut off in the middle of a write nobody knows what was written.
-        if let (Some(unfinished), Some(sink), false) = (&mut self.unfinished, &mut self.received.sink, self.received.in_write) {
-            match unfinished.record(sink, &mut self.arriving).await {
+        if let (Some(unfinished), Some(sink)) = (&mut self.unfinished, &mut self.received.sink) {
+            let recorded = match sink.persist().await {
+                Ok(_) => unfinished.record(sink, &mut self.arriving).await,
+                Err(error) => Err(error.into()),
+            };
+            match recorded {
                 Ok(persisted) => tracing::debug!(upload.id = unfinished.upload_id(), persisted, "an upload was interrupted"),
                 Err(refusal) => tracing::debug!(upload.id = unfinished.upload_id(), ?refusal, "an interrupted upload stays as it was"),
             }
@@ -174,7 +191,7 @@ impl Incoming {
         let read: Result<Received, Refusal> = read.await;
         match read {
             Ok(received) => {
-                self.persisted_bytes = received.size_bytes;
+                self.told_bytes = received.size_bytes;
                 self.received = received;
                 Ok(())
             }
@@ -205,7 +222,7 @@ impl Incoming {
         result
     }
 
-    async fn write_checked(&mut self, data: Bytes) -> Result<Option<u64>, Refusal> {
+    async fn write_checked(&mut self, data: Bytes) -> Result<(), Refusal> {
         check_chunk(data.len())?;
         let size_bytes = self.received.size_bytes + data.len() as u64;
         self.core.limits.conversion.image.check_size(size_bytes)?;
@@ -213,17 +230,16 @@ impl Incoming {
             return Err(size_mismatch(announced, size_bytes));
         }
         self.arriving.add(data.len() as u64).await?;
-        self.received.push(&self.core, self.owner, data).await?;
+        self.received.push(&self.core, self.owner, data).await
+    }
 
-        let Some(sink) = self.received.sink.as_mut().filter(|_| size_bytes - self.persisted_bytes >= PROGRESS_BYTES) else {
-            return Ok(None);
-        };
-        let persisted = match &mut self.unfinished {
-            Some(unfinished) => unfinished.record(sink, &mut self.arriving).await?,
-            None => sink.persist().await?,
-        };
-        // A store that makes durable in larger steps is asked again with the next bytes.
-        Ok((persisted > mem::replace(&mut self.persisted_bytes, persisted)).then_some(persisted))
+    async fn record(&mut self) -> Result<u64, Refusal> {
+        let Some(sink) = &mut self.received.sink else { return Ok(self.told_bytes) };
+        self.told_bytes = sink.persisted(self.told_bytes).await?;
+        match &mut self.unfinished {
+            Some(unfinished) => unfinished.record(sink, &mut self.arriving).await,
+            None => Ok(self.told_bytes),
+        }
     }
 
     async fn publish(&mut self) -> Result<Finished, Refusal> {
@@ -233,12 +249,15 @@ impl Incoming {
         }
         let header = received.scanner.finish()?;
         self.core.limits.conversion.image.check(&header)?;
-        let sink = match received.sink {
-            Some(sink) => sink,
+        let mut sink = if let Some(sink) = received.sink {
+            sink
+        } else {
             // A file so small that its end told its format.
-            None => open_sink(&self.core, self.owner, header.format, received.head).await?,
+            let mut sink = create_sink(&self.core, self.owner, header.format).await?;
+            sink.write(received.head.freeze()).await?;
+            sink
         };
-        let seen = sink.sha256();
+        let seen = sink.sha256().await?;
         if let Some(announced) = self.announced_sha256.filter(|announced| *announced != seen) {
             let refusal = Refusal::new(ErrorReason::DigestMismatch, "sha256 of the file does not match the announced one");
             return Err(refusal.with("announced", HEXLOWER.encode(&announced)).with("seen", HEXLOWER.encode(&seen)));
@@ -261,36 +280,31 @@ struct Received {
     /// The first bytes, until the format is known and with it the blob's key.
     head: BytesMut,
     sink: Option<BlobSink>,
-    /// Bytes are being written, or were when that was cut off.
-    in_write: bool,
 }
 
 impl Received {
+    /// Takes the bytes wherever it is cut off.
     async fn push(&mut self, core: &SharedCore, owner: UserId, data: Bytes) -> Result<(), Refusal> {
-        self.in_write = true;
         self.size_bytes += data.len() as u64;
         self.scanner.push(&data)?;
         if let Some(header) = self.scanner.so_far() {
             core.limits.conversion.image.check(&header)?;
         }
         if let Some(sink) = &mut self.sink {
-            sink.write(data).await?;
-        } else {
-            self.head.extend_from_slice(&data);
-            if let Some(format) = self.scanner.format() {
-                let head = mem::take(&mut self.head);
-                self.sink = Some(open_sink(core, owner, format, head).await?);
-            }
+            return Ok(sink.write(data).await?);
         }
-        self.in_write = false;
+        self.head.extend_from_slice(&data);
+        if let Some(format) = self.scanner.format() {
+            let sink = create_sink(core, owner, format).await?;
+            let head = mem::take(&mut self.head).freeze();
+            self.sink.insert(sink).write(head).await?;
+        }
         Ok(())
     }
 }
 
-async fn open_sink(core: &SharedCore, owner: UserId, format: Format, head: BytesMut) -> Result<BlobSink, Refusal> {
-    let mut sink = BlobSink::create(&*core.stores.blobs, BlobKey::original(owner, format)).await?;
-    sink.write(head.freeze()).await?;
-    Ok(sink)
+async fn create_sink(core: &SharedCore, owner: UserId, format: Format) -> Result<BlobSink, Refusal> {
+    Ok(BlobSink::create(&*core.stores.blobs, BlobKey::original(owner, format)).await?)
 }
 
 /// Writes the row of a durable blob. When the catalog's answer is lost, the row may be there: the blob then stays, and an orphan is a

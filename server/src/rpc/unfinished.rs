@@ -48,7 +48,7 @@ impl Unfinished {
         self.recorded.as_ref().map_or(0, |partial| partial.size_bytes)
     }
 
-    /// Makes durable and records what can be of the bytes that went into `sink`, which are all of the upload. Returns how many are durable.
+    /// Records what is durable of the bytes that went into `sink`, which are all of the upload. Returns how many are.
     pub(crate) async fn record(&mut self, sink: &mut BlobSink, arriving: &mut Arriving) -> Result<u64, Refusal> {
         let before = self.persisted_bytes();
         let Some(partial) = sink.keep(before).await? else { return Ok(before) };

@@ -76,13 +76,11 @@ impl Upload {
             match asked {
                 Asked::Start(start) => self.start(start).await?,
                 Asked::Chunk(chunk) => match &mut self.state {
-                    State::Receiving(file) => match file.chunk(chunk).await {
-                        Ok(None) => {}
-                        Ok(Some(persisted)) => {
-                            self.reply(Answer::Progress(UploadProgress { persisted_size_bytes: persisted as i64 })).await?;
+                    State::Receiving(file) => {
+                        if let Err(refusal) = file.chunk(chunk).await {
+                            self.refuse(refusal).await?;
                         }
-                        Err(refusal) => self.refuse(refusal).await?,
-                    },
+                    }
                     State::Skipping => {}
                     State::Between => return Err(out_of_order("a chunk must follow a start").into()),
                 },
@@ -99,12 +97,22 @@ impl Upload {
         }
     }
 
-    /// The client's next message; `None` when it sends no more.
+    /// The client's next message; `None` when it sends no more. Meanwhile the client is told what became durable.
     async fn next(&mut self) -> Result<Option<Asked>, End> {
-        let between = !matches!(self.state, State::Receiving(_));
-        let received = tokio::select! {
-            received = self.requests.message() => received,
-            () = self.core.shutdown.draining(), if between => return Err(Refusal::draining().into()),
+        let received = loop {
+            let State::Receiving(file) = &mut self.state else {
+                break tokio::select! {
+                    received = self.requests.message() => received,
+                    () = self.core.shutdown.draining() => return Err(Refusal::draining().into()),
+                };
+            };
+            tokio::select! {
+                received = self.requests.message() => break received,
+                () = file.more_persisted() => match file.record_persisted().await {
+                    Ok(persisted) => self.reply(Answer::Progress(UploadProgress { persisted_size_bytes: persisted as i64 })).await?,
+                    Err(refusal) => self.refuse(refusal).await?,
+                },
+            }
         };
         match received {
             Ok(Some(request)) => match request.message {

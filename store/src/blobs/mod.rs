@@ -8,12 +8,13 @@ mod keys;
 mod read;
 pub mod s3;
 mod sink;
+mod writing;
 
 use std::{fmt::Debug, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 
 use crate::{BlobKey, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
 
@@ -64,19 +65,22 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
+/// Bytes on their way to stable storage. Dropping it stops nothing.
+pub type Persisting = BoxFuture<'static, Result<u64, StoreError>>;
+
 /// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written, unless it is to be kept.
 #[async_trait]
 pub trait BlobWriter: Send + Sync {
     /// Appends.
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
 
-    /// Makes durable what can be before the end of the blob is known: in a folder all that was written, on S3 whole parts. Returns how many
-    /// bytes, from the first on, are on stable storage.
-    async fn persist(&mut self) -> Result<u64, StoreError>;
+    /// Begins to make durable what can be before the end of the blob is known: in a folder all that was written, on S3 whole parts. What it
+    /// returns tells at its end how many bytes, from the first on, are on stable storage; meanwhile more may be written.
+    async fn persist(&mut self) -> Result<Persisting, StoreError>;
 
-    /// Lets what [`persist`](Self::persist) made durable outlive this writer, for [`Blobs::read_partial`] and [`Blobs::discard`], and returns
-    /// the place by which they find it. Durable when it returns. A later call tells the place of what is durable then.
-    async fn keep(&mut self) -> Result<String, StoreError>;
+    /// Lets the first `size_bytes`, which [`persist`](Self::persist) told to be durable, outlive this writer, for [`Blobs::read_partial`] and
+    /// [`Blobs::discard`], and returns the place by which they find them. Durable when it returns. A later call tells the place of more.
+    async fn keep(&mut self, size_bytes: u64) -> Result<String, StoreError>;
 
     /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders.
     async fn publish(self: Box<Self>) -> Result<(), StoreError>;

@@ -1,80 +1,174 @@
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
-use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES, ContentHasher};
-use crate::{BlobKey, PartialBlob, StoreError, StoredBlob};
+use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES, ContentHasher, writing::Writing};
+use crate::{BlobKey, Kind, PartialBlob, StoreError, StoredBlob};
 
-/// Writes a blob in whole blocks, whatever the size of the pieces that come, and measures it on the way. Holds one block at most.
+/// Whole blocks that wait while another one is measured and written.
+const WAITING_BLOCKS: usize = 2;
+
+/// Writes a blob in whole blocks, whatever the size of the pieces that come, and measures it on the way. Both happen beside the caller, and what
+/// went wrong is told by a later call. Holds four blocks at most, and what of a larger piece waits to be written.
+///
+/// No call loses anything when it is cut off: what it took is still written.
 pub struct BlobSink {
     key: BlobKey,
-    writer: Box<dyn BlobWriter>,
-    hasher: ContentHasher,
+    size_bytes: u64,
+    /// The block that is being filled.
     block: BytesMut,
+    /// Whole blocks that were not handed over yet.
+    queued: VecDeque<Bytes>,
+    work: Work,
+    persisted: watch::Receiver<u64>,
+}
+
+enum Work {
+    Idle(Box<Writing>),
+    Running {
+        /// `None` when its end is awaited.
+        blocks: Option<mpsc::Sender<Bytes>>,
+        task: JoinHandle<Result<Box<Writing>, StoreError>>,
+    },
+    /// It failed, and that was told.
+    Failed,
 }
 
 impl BlobSink {
     /// Begins a blob under a fresh key.
     pub async fn create(blobs: &dyn Blobs, key: BlobKey) -> Result<Self, StoreError> {
         let writer = blobs.create(&key).await?;
-        Ok(Self { key, writer, hasher: ContentHasher::default(), block: BytesMut::new() })
+        Ok(Self::new(key, writer))
+    }
+
+    fn new(key: BlobKey, writer: Box<dyn BlobWriter>) -> Self {
+        let sender = watch::Sender::new(0);
+        let persisted = sender.subscribe();
+        let writing = Writing { writer, hasher: ContentHasher::default(), persisted: sender };
+        Self { key, size_bytes: 0, block: BytesMut::new(), queued: VecDeque::new(), work: Work::Idle(Box::new(writing)), persisted }
     }
 
     /// The next bytes. Not durable when it returns.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
-        self.hasher.update(&bytes);
+        self.size_bytes += bytes.len() as u64;
         while self.block.len() + bytes.len() >= CHECKSUM_BLOCK_BYTES {
             let rest = bytes.split_off(CHECKSUM_BLOCK_BYTES - self.block.len());
             let block = self.take_block(bytes);
-            self.writer.write(block).await?;
+            self.queued.push_back(block);
             bytes = rest;
         }
         self.block.extend_from_slice(&bytes);
-        Ok(())
+        self.hand_over().await
     }
 
     /// How many bytes came.
     pub fn size_bytes(&self) -> u64 {
-        self.hasher.size_bytes()
+        self.size_bytes
     }
 
     /// SHA-256 of the bytes that came.
-    pub fn sha256(&self) -> [u8; 32] {
-        self.hasher.clone().finish().sha256
+    pub async fn sha256(&mut self) -> Result<[u8; 32], StoreError> {
+        Ok(self.flushed().await?.hasher.clone().finish().sha256)
     }
 
     /// Makes durable what can be by now. Returns how many bytes, from the first on, are on stable storage: all that came in a folder, a part or
     /// two less on S3.
     pub async fn persist(&mut self) -> Result<u64, StoreError> {
-        self.flush().await?;
-        self.writer.persist().await
+        self.flushed().await?.persist().await
     }
 
-    /// Makes durable what can be by now and lets it outlive the sink: it can be found again and read, or has to be discarded. `None` when no more
-    /// than `above_bytes` are durable: then the sink is as it was.
+    /// Waits until more than `above_bytes` are on stable storage, and returns how many are. Every 8 MiB become durable by themselves soon after
+    /// they came, on S3 when more follow. Waits for ever when no more will be; fails when that can be known.
+    pub async fn persisted(&mut self, above_bytes: u64) -> Result<u64, StoreError> {
+        if let Ok(persisted) = self.persisted.wait_for(|persisted| *persisted > above_bytes).await {
+            return Ok(*persisted);
+        }
+        self.idle().await?;
+        Err(failed_before())
+    }
+
+    /// Lets what is durable by now outlive the sink: it can be found again and read, or has to be discarded. `None` when no more than
+    /// `above_bytes` are durable: then the sink is as it was.
     pub async fn keep(&mut self, above_bytes: u64) -> Result<Option<PartialBlob>, StoreError> {
-        let size_bytes = self.persist().await?;
+        let writing = self.idle().await?;
+        let (mut size_bytes, measured_bytes) = (*writing.persisted.borrow(), writing.hasher.size_bytes());
+        if size_bytes < measured_bytes {
+            // Checksums are of whole blocks, but for the last one of all.
+            size_bytes -= size_bytes % CHECKSUM_BLOCK_BYTES as u64;
+        }
         if size_bytes <= above_bytes {
             return Ok(None);
         }
-        // Where not all is durable the rest begins with a part, and so with a block.
         let blocks = size_bytes.div_ceil(CHECKSUM_BLOCK_BYTES as u64) as usize;
-        let block_crc32c = self.hasher.block_crc32c()[..blocks].to_vec();
-        let place = self.writer.keep().await?;
+        let block_crc32c = writing.hasher.block_crc32c()[..blocks].to_vec();
+        let place = writing.writer.keep(size_bytes).await?;
         Ok(Some(PartialBlob { key: self.key.clone(), place, size_bytes, block_crc32c }))
     }
 
     /// Makes the blob readable. Durable when it returns.
     pub async fn publish(mut self) -> Result<StoredBlob, StoreError> {
-        self.flush().await?;
-        self.writer.publish().await?;
-        Ok(StoredBlob { key: self.key, digest: self.hasher.finish() })
+        self.flushed().await?;
+        let Work::Idle(writing) = self.work else { return Err(failed_before()) };
+        writing.writer.publish().await?;
+        Ok(StoredBlob { key: self.key, digest: writing.hasher.finish() })
     }
 
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        if self.block.is_empty() {
-            return Ok(());
+    /// Has all that came measured and written.
+    async fn flushed(&mut self) -> Result<&mut Writing, StoreError> {
+        if !self.block.is_empty() {
+            let block = self.take_block(Bytes::new());
+            self.queued.push_back(block);
         }
-        let block = self.take_block(Bytes::new());
-        self.writer.write(block).await
+        self.hand_over().await?;
+        self.idle().await
+    }
+
+    /// Hands over what is queued, and waits only while too much of it waits already.
+    async fn hand_over(&mut self) -> Result<(), StoreError> {
+        while !self.queued.is_empty() {
+            if let Work::Running { blocks: Some(blocks), .. } = &self.work
+                && let Ok(room) = blocks.reserve().await
+            {
+                if let Some(block) = self.queued.pop_front() {
+                    room.send(block);
+                }
+                continue;
+            }
+            // It does not run, or it failed.
+            self.idle().await?;
+            self.run();
+        }
+        Ok(())
+    }
+
+    /// Sets it running, if it can.
+    fn run(&mut self) {
+        self.work = match std::mem::replace(&mut self.work, Work::Failed) {
+            Work::Idle(writing) => {
+                let (blocks, receiver) = mpsc::channel(WAITING_BLOCKS);
+                Work::Running { blocks: Some(blocks), task: tokio::spawn(writing.run(receiver)) }
+            }
+            work => work,
+        };
+    }
+
+    /// Waits until what was handed over is measured and written.
+    async fn idle(&mut self) -> Result<&mut Writing, StoreError> {
+        if let Work::Running { blocks, task } = &mut self.work {
+            *blocks = None;
+            let ended = task.await;
+            self.work = Work::Failed;
+            let ended = ended.map_err(|error| StoreError::caused_by(Kind::Internal, "writing a blob did not come to its end", error))?;
+            self.work = Work::Idle(ended?);
+        }
+        match &mut self.work {
+            Work::Idle(writing) => Ok(writing),
+            _ => Err(failed_before()),
+        }
     }
 
     /// What is held and then `bytes`, without a copy when nothing is held.
@@ -87,13 +181,21 @@ impl BlobSink {
     }
 }
 
+fn failed_before() -> StoreError {
+    StoreError::new(Kind::Internal, "the blob could not be written before")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        future::ready,
+        sync::{Arc, Mutex},
+    };
 
     use async_trait::async_trait;
 
     use super::*;
+    use crate::blobs::Persisting;
 
     /// Notes the size of every write.
     struct Recorder(Arc<Mutex<Vec<usize>>>);
@@ -105,11 +207,11 @@ mod tests {
             Ok(())
         }
 
-        async fn persist(&mut self) -> Result<u64, StoreError> {
-            Ok(0)
+        async fn persist(&mut self) -> Result<Persisting, StoreError> {
+            Ok(Box::pin(ready(Ok(0))))
         }
 
-        async fn keep(&mut self) -> Result<String, StoreError> {
+        async fn keep(&mut self, _: u64) -> Result<String, StoreError> {
             Ok(String::new())
         }
 
@@ -122,7 +224,7 @@ mod tests {
         let sizes = Arc::default();
         let writer = Box::new(Recorder(Arc::clone(&sizes)));
         let key = BlobKey("of no use".into());
-        let mut sink = BlobSink { key, writer, hasher: ContentHasher::default(), block: BytesMut::new() };
+        let mut sink = BlobSink::new(key, writer);
         for piece in pieces {
             sink.write(vec![7; *piece].into()).await.expect("the recorder never fails");
         }

@@ -186,6 +186,7 @@ pub async fn unpublished_bytes_are_swept_by_age(fixture: &dyn Fixture) {
     let published = stored(fixture, &some_bytes(100)).await;
     let mut sink = BlobSink::create(fixture.blobs(), fresh_key()).await.expect("a blob can be begun");
     sink.write(some_bytes(MANY_BYTES)).await.expect("bytes can be written");
+    sink.persist().await.expect("bytes can be made durable");
     assert_eq!(fixture.blobs().sweep_unpublished(Timestamp(0)).await.expect("sweeping works"), 0);
     assert_eq!(fixture.blobs().sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 1);
     sink.publish().await.expect_err("its bytes were swept");
@@ -371,6 +372,7 @@ async fn kept(fixture: &dyn Fixture, bytes: &Bytes) -> (BlobSink, PartialBlob) {
     let mut partial = None;
     for piece in bytes.chunks(1 << 20) {
         sink.write(Bytes::copy_from_slice(piece)).await.expect("bytes can be written");
+        sink.persist().await.expect("bytes can be made durable");
         partial = sink.keep(0).await.expect("what is durable can be kept");
     }
     (sink, partial.expect("something is durable"))

@@ -268,9 +268,19 @@ fn read_piece(file: &File, key: &BlobKey, piece: &Range<u64>) -> Result<Bytes, S
 
 /// Runs file work where it may take its time.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(StoreError::caused_by(Kind::Internal, "file work did not come to its end", error)),
+    begin(work).await
+}
+
+/// Begins file work where it may take its time: it runs whether or not its end is waited for.
+fn begin<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
+    let running = tokio::task::spawn_blocking(work);
+    async {
+        match running.await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::caused_by(Kind::Internal, "file work did not come to its end", error)),
+        }
     }
 }
 

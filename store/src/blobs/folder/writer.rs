@@ -13,11 +13,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Shared, blocking, io_error,
+    Shared, begin, blocking, io_error,
     layout::{BlobPath, Layout},
     sync_folder,
 };
-use crate::{StoreError, StoreId, blobs::BlobWriter, random_hex};
+use crate::{
+    StoreError, StoreId,
+    blobs::{BlobWriter, Persisting},
+    random_hex,
+};
 
 /// A file of the staging folder. Dropping it removes the file unless that is to be kept or has got another name.
 #[derive(Debug)]
@@ -81,13 +85,12 @@ impl BlobWriter for FolderWriter {
         Ok(())
     }
 
-    async fn persist(&mut self) -> Result<u64, StoreError> {
-        let staged = Arc::clone(&self.staged);
-        blocking(move || staged.persist()).await?;
-        Ok(self.size_bytes)
+    async fn persist(&mut self) -> Result<Persisting, StoreError> {
+        let (staged, size_bytes) = (Arc::clone(&self.staged), self.size_bytes);
+        Ok(Box::pin(begin(move || staged.persist().map(|()| size_bytes))))
     }
 
-    async fn keep(&mut self) -> Result<String, StoreError> {
+    async fn keep(&mut self, _: u64) -> Result<String, StoreError> {
         if !self.staged.kept.load(Ordering::Relaxed) {
             let staging = self.shared.layout.staging();
             // The name has to be found again after a crash as well as the bytes.

@@ -88,12 +88,13 @@ async fn an_upload_is_recorded_before_its_first_part_and_until_it_is_published()
     let key = key();
     let mut sink = BlobSink::create(&fixture.blobs, key.clone()).await.expect("a blob can be begun");
     sink.write(Bytes::from(vec![7; PART_BYTES])).await.expect("bytes can be written");
+    sink.persist().await.expect("an answer");
     assert_eq!(recorded().await, [], "one part needs no upload");
     // The second part waits for the arrival of the first.
     sink.write(Bytes::from(vec![7; PART_BYTES + CHECKSUM_BLOCK_BYTES])).await.expect("bytes can be written");
+    assert!(sink.persist().await.expect("an answer") >= PART_BYTES as u64);
     let [write] = recorded().await.try_into().expect("one upload");
     assert_eq!(write.key, key);
-    assert!(sink.persist().await.expect("an answer") >= PART_BYTES as u64);
     sink.publish().await.expect("a blob can be published");
     assert_eq!(recorded().await, []);
 }
@@ -103,6 +104,7 @@ async fn what_another_process_left_open_is_ended() {
     let fixture = BucketFixture::new().await;
     let mut sink = BlobSink::create(&fixture.blobs, key()).await.expect("a blob can be begun");
     sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM_BLOCK_BYTES])).await.expect("bytes can be written");
+    sink.persist().await.expect("bytes can be made durable");
     let [left] =
         fixture.blobs.shared.writes.stale_writes(Timestamp(i64::MAX), 10).await.expect("an answer").try_into().expect("one upload");
     assert_eq!(fixture.blobs.sweep_unpublished(Timestamp(i64::MAX)).await.expect("it sweeps"), 1);
@@ -198,7 +200,8 @@ async fn every_call_says_unavailable_within_three_seconds_when_the_bucket_is_awa
             "large",
             Box::pin(async {
                 let mut sink = BlobSink::create(&blobs, key()).await?;
-                sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM_BLOCK_BYTES])).await
+                sink.write(Bytes::from(vec![7; 2 * PART_BYTES + CHECKSUM_BLOCK_BYTES])).await?;
+                sink.persist().await.map(drop)
             }),
         )
         .await;

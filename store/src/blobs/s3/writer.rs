@@ -1,4 +1,4 @@
-use std::{error::Error, mem, sync::Arc};
+use std::{error::Error, future::ready, mem, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,10 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tracing::debug;
 
 use super::{PART_BYTES, Shared, partial::Place};
-use crate::{BlobKey, Kind, OpenWrite, StoreError, Timestamp, blobs::BlobWriter};
+use crate::{
+    BlobKey, Kind, OpenWrite, StoreError, Timestamp,
+    blobs::{BlobWriter, Persisting},
+};
 
 /// Writes a blob: up to a part as one object, more as a multipart upload. A part is sent while the next one is filled.
 pub(super) struct S3Writer {
@@ -103,16 +106,17 @@ impl BlobWriter for S3Writer {
         Ok(())
     }
 
-    async fn persist(&mut self) -> Result<u64, StoreError> {
+    async fn persist(&mut self) -> Result<Persisting, StoreError> {
         if self.upload.in_flight.as_ref().is_some_and(JoinHandle::is_finished) {
             self.upload.landed().await?;
         }
-        Ok((self.upload.parts.len() * PART_BYTES) as u64)
+        Ok(Box::pin(ready(Ok((self.upload.parts.len() * PART_BYTES) as u64))))
     }
 
-    async fn keep(&mut self) -> Result<String, StoreError> {
+    async fn keep(&mut self, size_bytes: u64) -> Result<String, StoreError> {
         let id = self.upload.id.as_deref().unwrap_or_default();
-        let place = Place { multipart_id: id.to_owned(), parts: self.upload.parts.iter().map(|part| part.content_id.clone()).collect() };
+        let parts = self.upload.parts.iter().take(size_bytes as usize / PART_BYTES);
+        let place = Place { multipart_id: id.to_owned(), parts: parts.map(|part| part.content_id.clone()).collect() };
         self.upload.kept = true;
         Ok(place.to_string())
     }
