@@ -3,20 +3,78 @@
 
 /// Bits that are looked up at once; longer codes are rare.
 const LOOKED_UP_BITS: u32 = 10;
+/// The same where values are passed over: room for several.
+const SKIPPED_BITS: u32 = 13;
 
 /// What codes stand for.
 pub(super) struct Codes {
     /// Length and value of the code that begins with these bits; length 0 for those that are longer.
     short: Box<[(u8, u8); 1 << LOOKED_UP_BITS]>,
+    /// What begins with these bits if they hold all of it.
+    steps: Box<[Step; 1 << LOOKED_UP_BITS]>,
     /// Behind the last code of each length, in 16 bits, and where its values begin less the first code.
     ends: [(u32, i32); 17],
     values: Vec<u8>,
 }
 
+/// Some zeros and then a value: a code for the run of zeros and the value's size class, and the bits that tell which one of the class it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Step {
+    pub(super) value: i16,
+    pub(super) run: u8,
+    /// Of both together; 0 when there is more to read, or no value.
+    pub(super) bits: u8,
+}
+
+/// What one look at the next bits tells of values that are not wanted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Skip {
+    /// Of whole codes and what belongs to them; 0 when the first one is longer than what was looked at.
+    bits: u8,
+    /// How many places of the block they fill.
+    places: u8,
+    /// The last one is the end of the block.
+    is_end: bool,
+}
+
+/// Tells how far to go where values are not wanted, several of them at a time.
+pub(super) struct Skips(Box<[Skip; 1 << SKIPPED_BITS]>);
+
+impl Skips {
+    pub(super) fn new(codes: &Codes) -> Self {
+        let mut skips: Box<[Skip; 1 << SKIPPED_BITS]> =
+            vec![Skip::default(); 1 << SKIPPED_BITS].into_boxed_slice().try_into().expect("it has this length");
+        for (next, skip) in skips.iter_mut().enumerate() {
+            while !skip.is_end {
+                let left = SKIPPED_BITS - u32::from(skip.bits);
+                // Zeros stand for bits that are not known.
+                let known = next & ((1 << left) - 1);
+                let looked_up = if left < LOOKED_UP_BITS { known << (LOOKED_UP_BITS - left) } else { known >> (left - LOOKED_UP_BITS) };
+                let (length, run_and_size) = codes.short[looked_up];
+                let (run, size) = (run_and_size >> 4, run_and_size & 15);
+                if length == 0 || u32::from(length + size) > left {
+                    break;
+                }
+                skip.bits += length + size;
+                skip.is_end = size == 0 && run < 15;
+                if !skip.is_end {
+                    skip.places += run + 1;
+                }
+            }
+        }
+        Self(skips)
+    }
+}
+
 impl Codes {
     /// `None` when there are more codes than fit into their lengths.
     pub(super) fn new(counts: &[u8; 16], values: &[u8]) -> Option<Self> {
-        let mut codes = Self { short: Box::new([(0, 0); 1 << LOOKED_UP_BITS]), ends: [(0, 0); 17], values: values.to_vec() };
+        let mut codes = Self {
+            short: Box::new([(0, 0); 1 << LOOKED_UP_BITS]),
+            steps: Box::new([Step::default(); 1 << LOOKED_UP_BITS]),
+            ends: [(0, 0); 17],
+            values: values.to_vec(),
+        };
         let (mut code, mut index) = (0_u32, 0_usize);
         for (length, count) in (1_u32..).zip(counts.iter().map(|count| usize::from(*count))) {
             codes.ends[length as usize].1 = index as i32 - code as i32;
@@ -33,6 +91,15 @@ impl Codes {
             }
             codes.ends[length as usize].0 = code << (16 - length);
             code <<= 1;
+        }
+        for (next, step) in codes.steps.iter_mut().enumerate() {
+            let (length, run_and_size) = codes.short[next];
+            let size = run_and_size & 15;
+            let bits = length + size;
+            if length > 0 && size > 0 && u32::from(bits) <= LOOKED_UP_BITS {
+                let which = (next >> (LOOKED_UP_BITS - u32::from(bits))) as i32 & ((1 << size) - 1);
+                *step = Step { value: value_of(which, u32::from(size)) as i16, run: run_and_size >> 4, bits };
+            }
         }
         Some(codes)
     }
@@ -130,6 +197,44 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
+    /// The next step, if it is short and has a value; else one whose `bits` are 0.
+    #[inline(always)]
+    pub(super) fn peek_step(&mut self, codes: &Codes) -> Step {
+        if self.held < 32 {
+            self.fill();
+        }
+        codes.steps[(self.buffer >> (u64::BITS - LOOKED_UP_BITS)) as usize]
+    }
+
+    /// Passes over the values of a block from the one at `at` to its end. `None` for a code that there is not, or one that leads out of the block.
+    #[inline(always)]
+    pub(super) fn skip_values(&mut self, codes: &Codes, skips: &Skips, mut at: usize) -> Option<()> {
+        while at < 64 {
+            if self.held < 32 {
+                self.fill();
+            }
+            let skip = skips.0[(self.buffer >> (u64::BITS - SKIPPED_BITS)) as usize];
+            let next = at + usize::from(skip.places);
+            // Behind the last place no end is told, and what follows is another block's.
+            if skip.bits > 0 && next + usize::from(skip.is_end) <= 64 {
+                self.skip(u32::from(skip.bits));
+                if skip.is_end {
+                    return Some(());
+                }
+                at = next;
+                continue;
+            }
+            let (length, run_and_size) = self.peek(codes)?;
+            let (run, size) = (usize::from(run_and_size >> 4), u32::from(run_and_size & 15));
+            self.skip(length + size);
+            if size == 0 && run < 15 {
+                return Some(());
+            }
+            at += run + 1;
+        }
+        (at == 64).then_some(())
+    }
+
     /// The length of the next code and what it stands for. 15 bits more can be read behind it.
     #[inline(always)]
     pub(super) fn peek(&mut self, codes: &Codes) -> Option<(u32, u8)> {
@@ -148,7 +253,12 @@ impl<'a> Bits<'a> {
         }
         let bits = (self.buffer >> (u64::BITS - size)) as i32;
         self.skip(size);
-        // Those that begin with a zero are negative.
-        if bits >> (size - 1) == 0 { bits - (1 << size) + 1 } else { bits }
+        value_of(bits, size)
     }
+}
+
+/// One of the values of a size class from 1 (ITU-T T.81, table F.1): those that begin with a zero are negative.
+#[inline(always)]
+fn value_of(which: i32, size: u32) -> i32 {
+    if which >> (size - 1) == 0 { which - (1 << size) + 1 } else { which }
 }

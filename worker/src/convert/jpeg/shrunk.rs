@@ -2,11 +2,12 @@
 //! little more than reading the bits is left to do.
 //!
 //! It knows the usual kinds and gives up on everything else, damage included: then the whole picture is decoded, and that decoder decides.
+#![expect(clippy::inline_always, reason = "what is not inlined is not compiled for the processor of its caller")]
 
 use image::{DynamicImage, GrayImage, RgbImage};
 
 use super::{
-    bits::{Bits, Codes},
+    bits::{Bits, Codes, Skips},
     frame::{Component, Frame},
     tables::ZIGZAG,
 };
@@ -61,6 +62,23 @@ struct Plane {
 
 /// Grey or RGB of 8 bit; sides are rounded up. `eighths` is 1, 2 or 4.
 pub(super) fn decode(input: &[u8], eighths: usize) -> Option<DynamicImage> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi2") {
+        #[expect(unsafe_code, reason = "the processor has the instructions that the function was compiled for")]
+        // SAFETY: AVX2 and BMI2 were just detected.
+        return unsafe { decode_with_avx2(input, eighths) };
+    }
+    decode_for_this_processor(input, eighths)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn decode_with_avx2(input: &[u8], eighths: usize) -> Option<DynamicImage> {
+    decode_for_this_processor(input, eighths)
+}
+
+#[inline(always)]
+fn decode_for_this_processor(input: &[u8], eighths: usize) -> Option<DynamicImage> {
     let (frame, scan) = Frame::read(input)?;
     let mut bits = Bits::new(scan);
     let (most_across, most_down) = frame.unit_blocks()?;
@@ -77,6 +95,7 @@ pub(super) fn decode(input: &[u8], eighths: usize) -> Option<DynamicImage> {
     };
     let mut planes = frame.components.iter().map(plane).collect::<Option<Vec<_>>>()?;
     let steps = frame.steps.map(|steps| steps.map(|steps| steps.map(f32::from)));
+    let skips = frame.ac.each_ref().map(|codes| codes.as_ref().map(Skips::new));
     for unit in 0..units_across * units_down {
         if frame.restart_every > 0 && unit > 0 && unit % frame.restart_every == 0 {
             if bits.is_exhausted() {
@@ -89,11 +108,12 @@ pub(super) fn decode(input: &[u8], eighths: usize) -> Option<DynamicImage> {
         }
         for (component, plane) in frame.components.iter().zip(&mut planes) {
             let (dc, ac) = (frame.dc[component.dc].as_ref()?, frame.ac[component.ac].as_ref()?);
+            let codes = BlockCodes { dc, ac, skips: skips[component.ac].as_ref()? };
             let steps = steps[component.steps].as_ref()?;
             for block in 0..component.across * component.down {
                 let x = unit % units_across * component.across + block % component.across;
                 let y = unit / units_across * component.down + block / component.across;
-                plane.block(&mut bits, dc, ac, steps, x, y)?;
+                plane.block(&mut bits, &codes, steps, x, y)?;
             }
         }
     }
@@ -129,18 +149,29 @@ fn byte(value: f32) -> u8 {
 }
 
 impl Plane {
-    fn block(&mut self, bits: &mut Bits<'_>, dc: &Codes, ac: &Codes, steps: &[f32; 64], x: usize, y: usize) -> Option<()> {
-        let mut frequencies = [0.0_f32; 64];
-        let size = u32::from(bits.value(dc)?);
+    #[inline(always)]
+    fn block(&mut self, bits: &mut Bits<'_>, codes: &BlockCodes<'_>, steps: &[f32; 64], x: usize, y: usize) -> Option<()> {
+        let size = u32::from(bits.value(codes.dc)?);
         if size > 11 {
             return None;
         }
-        self.mean += bits.of_class(size);
-        frequencies[0] = self.mean as f32 * steps[0];
+        self.mean = self.mean.wrapping_add(bits.of_class(size));
+        let mean = self.mean as f32 * steps[0];
+        let start = y * self.block_height * self.stride + x * self.block_width;
+        if self.wanted == 1 {
+            self.samples[start] = byte(mean / 8.0 + 128.0);
+            return bits.skip_values(codes.ac, codes.skips, 1);
+        }
+        let mut frequencies = [0.0_f32; 64];
+        frequencies[0] = mean;
         let mut at = 1;
         let mut only_mean = true;
         while at < 64 {
-            let (length, run_and_size) = bits.peek(ac)?;
+            if self.wanted >> at == 0 {
+                bits.skip_values(codes.ac, codes.skips, at)?;
+                break;
+            }
+            let (length, run_and_size) = bits.peek(codes.ac)?;
             let (run, size) = (usize::from(run_and_size >> 4), u32::from(run_and_size & 15));
             if size == 0 {
                 bits.skip(length);
@@ -164,38 +195,63 @@ impl Plane {
         if at > 64 {
             return None;
         }
-        let start = y * self.block_height * self.stride + x * self.block_width;
         if only_mean {
-            let mean = byte(frequencies[0] / 8.0 + 128.0);
+            let mean = byte(mean / 8.0 + 128.0);
             for row in 0..self.block_height {
                 self.samples[start + row * self.stride..][..self.block_width].fill(mean);
             }
             return Some(());
         }
         let mut half_way = [0.0_f32; 64];
-        for row in 0..self.block_height {
-            for column in 0..self.block_width {
-                half_way[row * 8 + column] = waves(&frequencies[row * 8..], 1, self.block_width, column);
-            }
+        match self.block_width {
+            1 => across::<1>(&frequencies, self.block_height, &mut half_way),
+            2 => across::<2>(&frequencies, self.block_height, &mut half_way),
+            4 => across::<4>(&frequencies, self.block_height, &mut half_way),
+            _ => across::<8>(&frequencies, self.block_height, &mut half_way),
         }
-        for row in 0..self.block_height {
-            for column in 0..self.block_width {
-                let light = waves(&half_way[column..], 8, self.block_height, row);
-                self.samples[start + row * self.stride + column] = byte(light + 128.0);
-            }
+        let to = &mut self.samples[start..];
+        match self.block_height {
+            1 => down::<1>(&half_way, self.block_width, to, self.stride),
+            2 => down::<2>(&half_way, self.block_width, to, self.stride),
+            4 => down::<4>(&half_way, self.block_width, to, self.stride),
+            _ => down::<8>(&half_way, self.block_width, to, self.stride),
         }
         Some(())
     }
 }
 
-/// The value at one of `count` places, 1, 2, 4 or 8, of as many frequencies, which lie `stride` apart. The factors are those of eight
-/// frequencies, so that fewer of them give the same light.
-fn waves(frequencies: &[f32], stride: usize, count: usize, at: usize) -> f32 {
+/// What reads the blocks of a component.
+struct BlockCodes<'a> {
+    dc: &'a Codes,
+    ac: &'a Codes,
+    skips: &'a Skips,
+}
+
+#[inline(always)]
+fn across<const COUNT: usize>(frequencies: &[f32; 64], rows: usize, half_way: &mut [f32; 64]) {
+    for (from, to) in frequencies.chunks_exact(8).zip(half_way.chunks_exact_mut(8)).take(rows) {
+        for (column, to) in to.iter_mut().enumerate().take(COUNT) {
+            *to = waves::<COUNT>(|frequency| from[frequency], column);
+        }
+    }
+}
+
+#[inline(always)]
+fn down<const COUNT: usize>(half_way: &[f32; 64], columns: usize, to: &mut [u8], stride: usize) {
+    for row in 0..COUNT {
+        for (column, to) in to[row * stride..][..columns].iter_mut().enumerate() {
+            *to = byte(waves::<COUNT>(|frequency| half_way[column + frequency * 8], row) + 128.0);
+        }
+    }
+}
+
+/// The value at one of `COUNT` places, 1, 2, 4 or 8, of as many frequencies. The factors are those of eight frequencies, so that fewer of them
+/// give the same light.
+#[inline(always)]
+fn waves<const COUNT: usize>(frequency: impl Fn(usize) -> f32, at: usize) -> f32 {
     const MEAN: f32 = 0.353_553_38;
-    let step = 8 / count;
-    (1..count).fold(frequencies[0] * MEAN, |sum, frequency| {
-        sum + frequencies[frequency * stride] * 0.5 * COSINES[(2 * at + 1) * frequency * step % 32]
-    })
+    let step = 8 / COUNT;
+    (1..COUNT).fold(frequency(0) * MEAN, |sum, number| sum + frequency(number) * 0.5 * COSINES[(2 * at + 1) * number * step % 32])
 }
 
 #[cfg(test)]
@@ -236,6 +292,18 @@ mod tests {
                     let near = pixel.0.iter().zip(expected.0).all(|(one, other)| one.abs_diff(other) <= 5);
                     assert!(near, "{factors:?} in {eighths}/8 at {x}, {y}: {pixel:?} is not {expected:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_bits() {
+        let noisy = RgbImage::from_fn(150, 90, |x, y| Rgb([(x * 7 ^ y * 3) as u8, (x * y / 5) as u8, (x * x / 9 + y) as u8]));
+        for factors in [jpeg_encoder::SamplingFactor::R_4_4_4, jpeg_encoder::SamplingFactor::R_4_2_0] {
+            let jpeg = jpeg(&noisy, factors, 2);
+            for eighths in [1, 2, 4] {
+                assert!(decode(&jpeg, eighths).is_some());
+                assert_eq!(decode(&jpeg, eighths), decode_for_this_processor(&jpeg, eighths), "{factors:?} in {eighths}/8");
             }
         }
     }
