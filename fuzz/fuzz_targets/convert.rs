@@ -3,7 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tintype_store::{ConversionLimits, Effort, Fit, Format, ImageHeader, Resize, Rgb, Spec, header::read_header};
+use tintype_store::{
+    ConversionLimits, Effort, Fit, Format, ImageHeader, Resize, Rgb, Spec,
+    header::{read_colours, read_header},
+};
 use tintype_worker::convert::{OUTPUT_FORMATS, convert};
 
 /// Small enough that an input which passes is done in milliseconds.
@@ -22,7 +25,9 @@ fuzz_target!(|input: (u32, &[u8])| {
     if let Ok(converted) = &first {
         let made: ImageHeader = read_header(&converted.bytes).expect("what is made is an image");
         assert_eq!(made.format, spec.format);
-        assert_eq!((made.width, made.height), (converted.picture.width, converted.picture.height));
+        let picture = converted.picture;
+        assert_eq!((made.width, made.height, made.frame_count), (picture.width, picture.height, picture.frame_count));
+        assert!(read_colours(&converted.bytes).is_some(), "what is made tells its colours");
     }
     assert_eq!(first, convert(bytes, &header, &spec, &limits), "the same input and spec give the same bytes");
 });

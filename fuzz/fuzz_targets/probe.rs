@@ -4,11 +4,12 @@
 use libfuzzer_sys::fuzz_target;
 use tintype_store::{
     ImageHeader,
-    header::{HeaderError, HeaderScanner, read_header},
+    header::{HeaderError, HeaderScanner, read_colours, read_header},
 };
 
 fuzz_target!(|input: &[u8]| {
     let whole = read_header(input);
+    read_colours(input);
     for piece_bytes in [1, 7, 64, 4096] {
         assert_eq!(in_pieces(input, piece_bytes), whole, "in pieces of {piece_bytes} bytes");
     }

@@ -35,6 +35,8 @@ use crate::limits::Limits;
 /// while the store is slow, a stream has up to twice as much in memory, with the chunk at hand and what the allocator adds.
 const STREAM_WINDOW_BYTES: u32 = 3 << 18;
 const CONNECTION_WINDOW_BYTES: u32 = 5 << 19;
+/// What of a chunk comes in one piece at most: fewer and larger pieces than the 16 KiB that HTTP/2 begins with cost less each.
+const MAX_FRAME_BYTES: u32 = 64 << 10;
 /// Bounds on streams that are begun and reset at once (CVE-2023-44487); hyper's own defaults.
 const MAX_PENDING_RESETS: usize = 20;
 const MAX_ERROR_RESETS: usize = 1024;
@@ -176,6 +178,7 @@ impl Port {
             .max_concurrent_streams(self.max_streams)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(MAX_FRAME_BYTES)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_ERROR_RESETS)
             .max_header_list_size(MAX_HEADER_BYTES)

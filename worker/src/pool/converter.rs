@@ -193,7 +193,10 @@ fn timed_out(limits: &ConversionLimits) -> Failure {
 
 /// The result, if it is what the converter says it is and what was asked for.
 fn accept(result: SharedMemory, size_bytes: u64, picture: Picture, spec: &Spec) -> Result<Bytes, &'static str> {
-    let sealed = result.seal().map_err(|_| "it keeps its hand on the result")?;
+    let sealed = result.seal().map_err(|error| {
+        debug!("the result cannot be sealed: {error}");
+        "the result cannot be sealed"
+    })?;
     if sealed.size_bytes() as u64 != size_bytes {
         return Err("the result has another size");
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Seek, Write},
     ops::Deref,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -38,10 +38,28 @@ impl SharedMemory {
         Self(descriptor.into())
     }
 
-    /// Ends all writing, by whatever descriptor. Fails when somebody has mapped it to write.
+    /// Ends all writing, by whatever descriptor. Of memory that somebody has mapped to write, or of which the kernel holds a page just then, it
+    /// gives a copy.
     pub fn seal(self) -> io::Result<SealedMemory> {
-        fcntl_add_seals(&self.0, SEALS | SealFlags::SEAL)?;
-        SealedMemory::received(self.0.into())
+        let sealed = match fcntl_add_seals(&self.0, SEALS | SealFlags::SEAL) {
+            Ok(()) => self,
+            Err(Errno::BUSY) => {
+                let copy = self.copy()?;
+                fcntl_add_seals(&copy.0, SEALS | SealFlags::SEAL)?;
+                copy
+            }
+            Err(error) => return Err(error.into()),
+        };
+        SealedMemory::received(sealed.0.into())
+    }
+
+    /// The bytes as they are now, in memory that nobody else knows.
+    fn copy(mut self) -> io::Result<Self> {
+        let size_bytes = self.0.metadata()?.len();
+        self.0.rewind()?;
+        let mut copy = Self::create()?;
+        io::copy(&mut self.0.take(size_bytes), &mut copy.0)?;
+        Ok(copy)
     }
 
     /// The descriptor, to be passed on.
@@ -130,6 +148,18 @@ mod tests {
         other.set_len(1).expect_err("no shortening");
         drop((sealed, other));
         assert_eq!(&*mapped, b"picture");
+    }
+
+    #[test]
+    fn memory_that_somebody_has_mapped_to_write_is_copied() {
+        let mut memory = SharedMemory::create().expect("there is memory");
+        memory.write_all(b"picture").expect("it can be written");
+        let mut other = memory.0.try_clone().expect("descriptors can be copied");
+        let held = Mapping::to_write(memory.descriptor(), 7).expect("it can be mapped");
+        let sealed = memory.seal().expect("it can be copied");
+        other.rewind().and_then(|()| other.write_all(b"changed")).expect("it is not sealed itself");
+        assert_eq!(&*sealed.map().expect("it can be mapped"), b"picture");
+        drop(held);
     }
 
     #[test]

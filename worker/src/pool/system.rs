@@ -32,6 +32,15 @@ impl Mapping {
         Ok(Self { start, size_bytes })
     }
 
+    /// Maps memory that is not sealed, such that it can be written to.
+    #[cfg(test)]
+    pub(super) fn to_write(memory: BorrowedFd<'_>, size_bytes: usize) -> io::Result<Self> {
+        // SAFETY: as in `new`; nobody reads it.
+        let start = unsafe { mmap(null_mut(), size_bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, memory, 0)? };
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, size_bytes })
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping is readable for its whole size until it is dropped, and sealed memory does not change.
         unsafe { slice::from_raw_parts(self.start.as_ptr().cast(), self.size_bytes) }
