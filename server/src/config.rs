@@ -26,7 +26,7 @@ pub struct Config {
     #[arg(long, env = "TINTYPE_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "ADDR")]
     pub(crate) grpc_addr: SocketAddr,
 
-    /// Address of the HTTP port: gRPC-Web, /healthz and /metrics.
+    /// Address of the HTTP port: REST, gRPC-Web, /healthz and /metrics.
     #[arg(long, env = "TINTYPE_HTTP_ADDR", default_value = "127.0.0.1:7771", value_name = "ADDR", global = true)]
     pub(crate) http_addr: SocketAddr,
 

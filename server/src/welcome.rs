@@ -29,7 +29,7 @@ pub(crate) fn print(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) 
     let url = |address: SocketAddr| format!("{scheme}://{address}");
     println!("Tintype {} is ready.\n", env!("CARGO_PKG_VERSION"));
     println!("  gRPC     {}", url(addresses.grpc));
-    println!("  HTTP     {}  (gRPC-Web, /healthz)", url(addresses.http));
+    println!("  HTTP     {}  (REST, gRPC-Web, /healthz, /metrics)", url(addresses.http));
     println!("  catalog  {}", catalog(stores));
     println!("  blobs    {}", blobs(stores));
     println!("  jobs     {}", if stores.jobs == JobsUrl::Local { "local:" } else { "nats:" });
