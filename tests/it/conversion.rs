@@ -1,9 +1,12 @@
 //! From a file to all of its renditions.
 
 use image::{GenericImageView, ImageFormat as Codec};
+use tintype_client::Format;
 use tintype_proto::v1::{ColourType, DownloadImageRequest, FailureReason, ImageFormat, RenditionState, RetryRenditionRequest};
 use tintype_tests::{Tintype, Upload, pictures};
 use tonic::Code;
+
+use crate::requested;
 
 async fn both_formats_come_back_in_the_other(tintype: Tintype) {
     let client = tintype.client().await;
@@ -133,4 +136,28 @@ async fn a_pending_rendition_says_when_to_ask_again() {
     assert!(refused.retry_after.is_some(), "{refused:?}");
     let refused = client.download(DownloadImageRequest { wait: true, ..request }).await.expect_err("nobody makes it");
     assert_eq!(refused.kind(), (Code::DeadlineExceeded, "WAIT_TOO_LONG"));
+}
+
+#[tokio::test]
+async fn avif_is_made_and_read_where_it_is_built_in() {
+    let tintype = Tintype::embedded().await;
+    let client = requested::client(&tintype.grpc_url, "admin");
+    let png = client.upload(pictures::png(64, 48, 3)).file_name("a.png").send().await.expect("an image");
+    client.wait_ready(png.id).await.expect("a worker is there");
+    if !client.limits().await.expect("limits").output_formats.contains(&Format::Avif) {
+        println!("nothing is shown: the server was built without AVIF");
+        return;
+    }
+    let asked = client.create_rendition(png.id, Format::Avif).quality(90).send().await.expect("it is asked for");
+    let avif = client.download_rendition(asked.id).wait().bytes().await.expect("it is made");
+    assert_eq!(&avif[4..12], b"ftypavif");
+
+    let image = client.upload(avif).file_name("b.avif").send().await.expect("it is an image");
+    assert_eq!((image.format, image.width, image.height), (Format::Avif, 64, 48));
+    for format in [Format::Png, Format::Jpeg] {
+        let bytes = client.download(image.id).format(format).wait().bytes().await.expect("it is made by itself");
+        let shown = image::load_from_memory(&bytes).expect("it can be decoded").to_rgb8();
+        let difference = mean_difference(&shown, &pictures::picture(64, 48, 3));
+        assert!(difference < 6.0, "it is the same picture: the mean difference is {difference}");
+    }
 }

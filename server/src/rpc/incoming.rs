@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
 use tintype_proto::v1::{ErrorReason, UploadChunk, UploadStart};
 use tintype_store::{
-    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, StoredBlob, Timestamp, UserId,
+    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, StoreError, StoredBlob, Timestamp, UserId,
     blobs::{BlobSink, read_partial_checked},
     header::HeaderScanner,
 };
@@ -136,19 +136,18 @@ impl Incoming {
         self.unless_refused(written).await
     }
 
-    /// Returns when more is durable than [`record_persisted`](Self::record_persisted) last told, or writing failed. May be cut off.
-    pub(crate) async fn more_persisted(&mut self) {
+    /// Returns how many bytes are durable as soon as these are more than [`record_persisted`](Self::record_persisted) was told last. May be cut off.
+    pub(crate) async fn more_persisted(&mut self) -> Result<u64, StoreError> {
         match &mut self.received.sink {
-            // What failed is told by the next call.
-            Some(sink) => drop(sink.persisted(self.told_bytes).await),
+            Some(sink) => sink.persisted(self.told_bytes).await,
             None => pending().await,
         }
     }
 
-    /// Records what is durable by now, so that another stream can go on from there. Returns how many bytes that is. After a refusal that is final
-    /// nothing of the upload is left.
-    pub(crate) async fn record_persisted(&mut self) -> Result<u64, Refusal> {
-        let recorded = self.record().await;
+    /// Records what [`more_persisted`](Self::more_persisted) said, so that another stream can go on from there. Returns how many bytes that is.
+    /// After a refusal that is final nothing of the upload is left.
+    pub(crate) async fn record_persisted(&mut self, persisted: Result<u64, StoreError>) -> Result<u64, Refusal> {
+        let recorded = self.record(persisted).await;
         self.unless_refused(recorded).await
     }
 
@@ -233,12 +232,11 @@ impl Incoming {
         self.received.push(&self.core, self.owner, data).await
     }
 
-    async fn record(&mut self) -> Result<u64, Refusal> {
-        let Some(sink) = &mut self.received.sink else { return Ok(self.told_bytes) };
-        self.told_bytes = sink.persisted(self.told_bytes).await?;
-        match &mut self.unfinished {
-            Some(unfinished) => unfinished.record(sink, &mut self.arriving).await,
-            None => Ok(self.told_bytes),
+    async fn record(&mut self, persisted: Result<u64, StoreError>) -> Result<u64, Refusal> {
+        self.told_bytes = persisted?;
+        match (&mut self.unfinished, &mut self.received.sink) {
+            (Some(unfinished), Some(sink)) => unfinished.record(sink, &mut self.arriving).await,
+            _ => Ok(self.told_bytes),
         }
     }
 

@@ -108,7 +108,7 @@ impl Upload {
             };
             tokio::select! {
                 received = self.requests.message() => break received,
-                () = file.more_persisted() => match file.record_persisted().await {
+                persisted = file.more_persisted() => match file.record_persisted(persisted).await {
                     Ok(persisted) => self.reply(Answer::Progress(UploadProgress { persisted_size_bytes: persisted as i64 })).await?,
                     Err(refusal) => self.refuse(refusal).await?,
                 },
