@@ -193,22 +193,31 @@ mod tests {
     };
 
     use async_trait::async_trait;
+    use futures_util::FutureExt;
 
     use super::*;
     use crate::blobs::Persisting;
 
-    /// Notes the size of every write.
-    struct Recorder(Arc<Mutex<Vec<usize>>>);
+    /// Notes the size of every write, and has room for so many.
+    struct Recorder {
+        sizes: Arc<Mutex<Vec<usize>>>,
+        room: usize,
+    }
 
     #[async_trait]
     impl BlobWriter for Recorder {
         async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-            self.0.lock().expect("no test panics with the lock").push(bytes.len());
+            let mut sizes = self.sizes.lock().expect("no test panics with the lock");
+            if sizes.len() == self.room {
+                return Err(StoreError::new(Kind::Full, "there is no more room"));
+            }
+            sizes.push(bytes.len());
             Ok(())
         }
 
         async fn persist(&mut self) -> Result<Persisting, StoreError> {
-            Ok(Box::pin(ready(Ok(0))))
+            let size_bytes = self.sizes.lock().expect("no test panics with the lock").iter().sum::<usize>();
+            Ok(Box::pin(ready(Ok(size_bytes as u64))))
         }
 
         async fn keep(&mut self, _: u64) -> Result<String, StoreError> {
@@ -220,17 +229,55 @@ mod tests {
         }
     }
 
-    async fn writes(pieces: &[usize]) -> Vec<usize> {
+    fn sink(room: usize) -> (BlobSink, Arc<Mutex<Vec<usize>>>) {
         let sizes = Arc::default();
-        let writer = Box::new(Recorder(Arc::clone(&sizes)));
-        let key = BlobKey("of no use".into());
-        let mut sink = BlobSink::new(key, writer);
+        let writer = Box::new(Recorder { sizes: Arc::clone(&sizes), room });
+        (BlobSink::new(BlobKey("of no use".into()), writer), sizes)
+    }
+
+    async fn writes(pieces: &[usize]) -> Vec<usize> {
+        let (mut sink, sizes) = sink(usize::MAX);
         for piece in pieces {
-            sink.write(vec![7; *piece].into()).await.expect("the recorder never fails");
+            sink.write(vec![7; *piece].into()).await.expect("there is room");
         }
-        let blob = sink.publish().await.expect("the recorder never fails");
+        let blob = sink.publish().await.expect("there is room");
         assert_eq!(blob.digest.size_bytes, pieces.iter().sum::<usize>() as u64);
         sizes.lock().expect("no test panics with the lock").clone()
+    }
+
+    #[tokio::test]
+    async fn what_becomes_durable_is_told_without_another_call() {
+        let (mut sink, _) = sink(usize::MAX);
+        sink.write(vec![7; 9 << 20].into()).await.expect("there is room");
+        let first = sink.persisted(0).await.expect("8 MiB are durable");
+        sink.write(vec![7; 9 << 20].into()).await.expect("there is room");
+        let second = sink.persisted(first).await.expect("and 8 MiB more");
+        assert!((8 << 20..=9 << 20).contains(&first) && (16 << 20..=18 << 20).contains(&second), "{first}, then {second}");
+        let kept = sink.keep(0).await.expect("it is kept").expect("something is durable");
+        assert!(kept.size_bytes >= second && kept.block_crc32c.len() == (kept.size_bytes >> 18) as usize, "{kept:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_by_whoever_asks_next() {
+        const BLOCK: usize = CHECKSUM_BLOCK_BYTES;
+        let (mut waiting, _) = sink(1);
+        waiting.write(vec![7; 2 * BLOCK].into()).await.expect("it is taken");
+        assert_eq!(waiting.persisted(0).await.map_err(|error| error.kind()), Err(Kind::Full));
+        assert_eq!(waiting.write(vec![7; BLOCK].into()).await.map_err(|error| error.kind()), Err(Kind::Internal), "it was told");
+        let (mut publishing, _) = sink(1);
+        publishing.write(vec![7; 2 * BLOCK].into()).await.expect("it is taken");
+        assert_eq!(publishing.publish().await.map_err(|error| error.kind()), Err(Kind::Full));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_cut_off_loses_nothing() {
+        let bytes: Bytes = (0..20 * CHECKSUM_BLOCK_BYTES + 5).map(|at| (at % 251) as u8).collect();
+        let mut whole = ContentHasher::default();
+        whole.update(&bytes);
+        let (mut sink, _) = sink(usize::MAX);
+        assert!(sink.write(bytes).now_or_never().is_none(), "it has to wait");
+        assert!(sink.persist().now_or_never().is_none(), "it has to wait");
+        assert_eq!(sink.publish().await.expect("there is room").digest, whole.finish());
     }
 
     #[tokio::test]
