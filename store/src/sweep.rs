@@ -279,7 +279,7 @@ mod tests {
             let partial = sink.keep(0).await.expect("it can be kept").expect("something is durable");
             let (owner, updated_at) = (self.user, self.start);
             let upload = OpenUpload { owner, upload_id: "upload".into(), hold: Hold(1), partial, updated_at };
-            self.stores.catalog.record_upload(&upload).await.expect("it can be recorded");
+            self.stores.catalog.record_upload(&upload, true).await.expect("it can be recorded");
             upload
         }
 

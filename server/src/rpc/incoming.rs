@@ -20,8 +20,8 @@ use crate::{
     wire, wire_edits,
 };
 
-/// How many bytes may be received before they are made durable and the client is told.
-const PROGRESS_BYTES: u64 = 8 << 20;
+/// How many bytes may be received before they are made durable and the client is told. Few in tests, where files are small.
+const PROGRESS_BYTES: u64 = if cfg!(test) { 3 << 10 } else { 8 << 20 };
 
 /// What a `start` led to.
 pub(crate) enum Begun {

@@ -1,10 +1,12 @@
-//! The port to the bytes: immutable once they have a name. Adapters: [`Folder`](folder::Folder), [`S3`](s3::S3).
+//! The port to the bytes: immutable once they have a name. Adapters: [`Folder`](folder::Folder), [`S3`](s3::S3), and for tests
+//! [`Memory`](memory::Memory).
 //!
 //! Callers use the two halves that keep the promises: [`BlobSink`] writes and measures, [`read_checked`] reads and compares.
 
 mod checksum;
 pub mod folder;
 mod keys;
+pub mod memory;
 mod read;
 pub mod s3;
 mod sink;
