@@ -1,7 +1,10 @@
 use std::{
     path::{Path, PathBuf},
     pin::pin,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::Duration,
@@ -29,20 +32,30 @@ static DATABASE: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// Waits here for a call to SQLite: for those who run on this thread it takes no time, and nobody gets in between.
 pub(super) fn at_once<T>(call: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
+    /// With a flag of its own, because others on this thread may use up what `unpark` leaves.
+    struct Unpark {
+        thread: Thread,
+        woken: AtomicBool,
+    }
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
-            self.0.unpark();
+            self.woken.store(true, Ordering::Release);
+            self.thread.unpark();
         }
     }
     let _database = DATABASE.enter();
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&unpark));
     // Polled outside its runtime a call has no turns to give up.
     let mut call = pin!(unconstrained(call));
     loop {
         match call.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(answer) => return answer,
-            Poll::Pending => thread::park(),
+            Poll::Pending => {
+                while !unpark.woken.swap(false, Ordering::Acquire) {
+                    thread::park();
+                }
+            }
         }
     }
 }

@@ -42,6 +42,9 @@ impl Random {
     }
 }
 
+/// Longer than two leases.
+pub(super) const LONGEST_STALL_MILLIS: u64 = 70_000;
+
 /// How often what goes wrong, in one of so many calls; 0: never.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Odds {
@@ -129,7 +132,7 @@ impl Faults {
             return None;
         }
         let mut random = self.lock();
-        Some((0..random.below(3)).map(|_| random.millis(60_000)).collect())
+        Some((0..random.below(3)).map(|_| random.millis(LONGEST_STALL_MILLIS)).collect())
     }
 
     pub(super) fn happens(&self, one_in: impl FnOnce(&Odds) -> u64) -> bool {
@@ -140,7 +143,7 @@ impl Faults {
     async fn wait(&self) {
         if self.odds.latency_millis > 0 {
             let stalled = self.happens(|odds| odds.stall);
-            let wait = self.lock().millis(if stalled { 120_000 } else { self.odds.latency_millis });
+            let wait = self.lock().millis(if stalled { LONGEST_STALL_MILLIS } else { self.odds.latency_millis });
             sleep(wait).await;
         }
     }

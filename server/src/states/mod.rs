@@ -32,16 +32,16 @@ use tintype_store::{
 };
 use tokio::time::sleep;
 
-use self::{catalog::Template, checks::Seen, world::World};
+use self::{catalog::Template, checks::Seen, faults::LONGEST_STALL_MILLIS, world::World};
 
 /// Runs when `TINTYPE_TEST_SEEDS` says nothing.
-const RUNS: u64 = 300;
+const RUNS: u64 = 200;
 /// What one client does.
 const OPERATIONS: u64 = 6;
 const CLIENTS: u64 = 3;
-const LOOK_EVERY: Duration = Duration::from_secs(7);
+const LOOK_EVERY: Duration = Duration::from_secs(11);
 /// Nothing that began before the faults ended takes longer.
-const LULL: Duration = Duration::from_mins(5);
+const LULL: Duration = Duration::from_millis(2 * LONGEST_STALL_MILLIS);
 /// Enough for every rendition to be begun as often as it may be.
 const PATIENCE: Duration = Duration::from_mins(30);
 

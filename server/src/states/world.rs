@@ -40,6 +40,8 @@ use crate::{
 
 /// So little that some uploads find no room.
 const QUOTA_BYTES: u64 = 90_000;
+/// More often would find nothing more.
+const SWEEP_EVERY: Duration = Duration::from_secs(20);
 const SERVERS: usize = 2;
 const WORKERS: usize = 2;
 
@@ -203,7 +205,7 @@ impl World {
     }
 
     async fn sweep_at(&self, server: &Server) {
-        let (config, mut orphans) = (SweepConfig::default(), OrphanSweeper::default());
+        let (config, mut orphans) = (SweepConfig { interval: SWEEP_EVERY, ..SweepConfig::default() }, OrphanSweeper::default());
         loop {
             // What one sweep leaves the next one finds.
             let _ = sweep(&server.core.stores, &config, self.clock.now()).await;
