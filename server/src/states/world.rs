@@ -157,7 +157,10 @@ impl World {
         let catalog = FaultyCatalog { inner: Arc::clone(&self.catalog), clock: self.clock.clone(), faults: faults.clone() };
         let blobs = FaultyBlobs { inner: self.blobs.clone(), faults: faults.clone() };
         let jobs = FaultyJobs { inner: self.queue.clone(), faults: faults.clone() };
-        Stores::of(Arc::new(catalog), Arc::new(blobs), Arc::new(jobs), Arc::new(NoNudges))
+        let mut stores = Stores::of(Arc::new(catalog), Arc::new(blobs), Arc::new(jobs), Arc::new(NoNudges));
+        // SQLite always answers, so nobody needs to ask beside what else is asked.
+        stores.exclusive = true;
+        stores
     }
 
     fn faults(&self) -> Faults {
