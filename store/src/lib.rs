@@ -20,6 +20,8 @@ mod presence;
 mod schemes;
 pub mod sweep;
 pub mod verify;
+#[cfg(test)]
+mod world;
 
 pub use error::{Kind, StoreError};
 pub use model::*;

@@ -155,7 +155,7 @@ struct Writer {
 
 impl Writer {
     fn swept(&self) -> StoreError {
-        StoreError::new(Kind::Unavailable, format!("what was written of blob {} was removed", self.key))
+        StoreError::new(Kind::Conflict, format!("what was written of blob {} was removed", self.key))
     }
 }
 

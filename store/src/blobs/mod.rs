@@ -80,6 +80,7 @@ pub trait BlobWriter: Send + Sync {
     /// the place by which they find it. Durable when it returns. A later call tells the place of what is durable then.
     async fn keep(&mut self) -> Result<String, StoreError>;
 
-    /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders.
+    /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders. `Kind::Conflict` when somebody has removed what
+    /// was written.
     async fn publish(self: Box<Self>) -> Result<(), StoreError>;
 }

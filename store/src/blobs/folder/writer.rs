@@ -17,7 +17,7 @@ use super::{
     layout::{BlobPath, Layout},
     sync_folder,
 };
-use crate::{StoreError, StoreId, blobs::BlobWriter, random_hex};
+use crate::{Kind, StoreError, StoreId, blobs::BlobWriter, random_hex};
 
 /// A file of the staging folder. Dropping it removes the file unless that is to be kept or has got another name.
 #[derive(Debug)]
@@ -101,8 +101,13 @@ impl BlobWriter for FolderWriter {
     async fn publish(self: Box<Self>) -> Result<(), StoreError> {
         blocking(move || {
             self.staged.persist()?;
-            publish(&self.shared, &self.staged, &self.path)
-                .map_err(|error| io_error(format!("publish {}", self.path.file.display()), error))
+            publish(&self.shared, &self.staged, &self.path).map_err(|error| {
+                let file = self.path.file.display();
+                if error.kind() == io::ErrorKind::NotFound && !self.staged.path.exists() {
+                    return StoreError::caused_by(Kind::Conflict, format!("what was written of {file} was removed"), error);
+                }
+                io_error(format!("publish {file}"), error)
+            })
         })
         .await
     }
@@ -149,7 +154,6 @@ pub(super) fn write_store_id(layout: &Layout, id: &StoreId) -> Result<(), StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
 
     #[test]
     fn a_full_disk_is_told_from_one_that_is_away() {
