@@ -110,8 +110,8 @@ async fn live(world: &Arc<World>) {
     let mut waited = Duration::ZERO;
     while waited < LULL || checks::is_busy(world) {
         assert!(waited < PATIENCE, "P3: renditions are decided in the end");
-        sleep(LOOK_EVERY).await;
-        waited += LOOK_EVERY;
+        sleep(LULL / 4).await;
+        waited += LULL / 4;
         checks::look(world, &mut seen);
         world.unless_panicked().await;
     }
