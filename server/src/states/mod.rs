@@ -35,7 +35,7 @@ use tokio::time::sleep;
 use self::{catalog::Template, checks::Seen, faults::LONGEST_STALL_MILLIS, world::World};
 
 /// Runs when `TINTYPE_TEST_SEEDS` says nothing.
-const RUNS: u64 = 200;
+const RUNS: u64 = 150;
 /// What one client does.
 const OPERATIONS: u64 = 6;
 const CLIENTS: u64 = 3;
