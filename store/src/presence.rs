@@ -40,6 +40,7 @@ impl Presence {
             std::future::pending::<()>().await;
         }
     }
+
     /// The answer of a call to the catalog; `Kind::Unavailable` as soon as it does not answer: what the call does is done or not then, or is still
     /// to be done.
     pub async fn unless_away<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
