@@ -166,7 +166,15 @@ impl Tintype {
 
     /// Starts one more worker process.
     pub fn start_worker(&mut self) {
-        let names = ["TINTYPE_DATA", "TINTYPE_CATALOG", "TINTYPE_BLOBS", "TINTYPE_JOBS", "TINTYPE_LOG", "TINTYPE_S3_ENDPOINT"];
+        let names = [
+            "TINTYPE_DATA",
+            "TINTYPE_CATALOG",
+            "TINTYPE_BLOBS",
+            "TINTYPE_JOBS",
+            "TINTYPE_LOG",
+            "TINTYPE_S3_ENDPOINT",
+            "TINTYPE_METRICS_ADDR",
+        ];
         let is_its_own = |name: &str| names.contains(&name) || name.starts_with("AWS_");
         let environment = self.environment.iter().filter(|(name, _)| is_its_own(name));
         self.workers.push(Program::own("tintype-worker", &["--slots", "1"], environment.map(|(name, value)| (name, value))));

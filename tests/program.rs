@@ -58,6 +58,13 @@ impl Program {
         lines.iter().find_map(|line| found(line)).expect("there is such a line")
     }
 
+    /// Returns when so many lines were such.
+    pub async fn lines(&mut self, count: usize, is_such: impl Fn(&str) -> bool) {
+        let waited = timeout(PATIENCE, self.lines.wait_for(|lines| lines.iter().filter(|line| is_such(line)).count() >= count)).await;
+        let lines = waited.unwrap_or_else(|_| panic!("{} did not say {count} times what was waited for", self.name));
+        lines.unwrap_or_else(|_| panic!("{} ended before it said what was waited for", self.name));
+    }
+
     /// Everything it has said.
     pub fn output(&self) -> String {
         self.lines.borrow().join("\n")

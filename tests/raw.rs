@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::{
     RecvStream, SendStream,
@@ -7,7 +5,7 @@ use h2::{
 };
 use http::{HeaderMap, Request};
 use prost::Message;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tonic::Status;
 
 use crate::Refused;
@@ -16,6 +14,7 @@ use crate::Refused;
 #[derive(Debug, Clone)]
 pub struct RawClient {
     requests: SendRequest<Bytes>,
+    ended: watch::Receiver<bool>,
     authority: String,
     token: Option<String>,
 }
@@ -30,11 +29,13 @@ impl RawClient {
         let authority = url.trim_start_matches("http://").to_owned();
         let stream = TcpStream::connect(&authority).await.expect("the port answers");
         let (requests, connection) = handshake(stream).await.expect("the server speaks HTTP/2");
+        let (end, ended) = watch::channel(false);
         tokio::spawn(async move {
-            // Its end shows in the streams.
+            // How it ended shows in the streams.
             let _ = connection.await;
+            end.send_replace(true);
         });
-        Self { requests, authority, token }
+        Self { requests, ended, authority, token }
     }
 
     /// Whether the server has not hung up yet.
@@ -44,10 +45,8 @@ impl RawClient {
 
     /// Returns when it has.
     pub async fn hung_up(&self) {
-        // Whether it has is only known once the connection itself had its turn.
-        while self.is_open().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // An error means that the connection's task is gone, and it with it.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 
     /// Begins a call of a method such as `tintype.v1.ImageService/UploadImages`, with more headers.

@@ -70,7 +70,8 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the token kept for the server
     Logout,
-    /// Store files: prints a line as each is done, with its id, base name and state (`pending`, `ready` or `failed`)
+    /// Store files: prints a line as each is done, with its id, base name and state (`pending`, `ready` or `failed`). A large file whose upload was
+    /// cut off, even by the end of this program, goes on where it was when the same file is uploaded again within the server's time for that
     Upload(Upload),
     /// List images, newest first
     Ls(Ls),
@@ -125,6 +126,9 @@ pub(crate) struct Upload {
     /// Take all files in folders, and in the folders within
     #[arg(long, short)]
     pub(crate) recursive: bool,
+    /// Send nothing, but give up the uploads of these files that an earlier run began and did not finish, and free the room they take
+    #[arg(long, conflicts_with_all = ["wait", "label"])]
+    pub(crate) cancel: bool,
 }
 
 #[derive(Debug, Group)]

@@ -13,6 +13,7 @@ mod pem;
 mod progress;
 mod signals;
 mod table;
+mod unfinished;
 
 use std::process::ExitCode;
 

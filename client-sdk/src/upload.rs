@@ -10,9 +10,9 @@ use futures_util::{
     Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
-use tintype_proto::v1::{GetUploadRequest, UploadStart};
+use tintype_proto::v1::{CancelUploadRequest, GetUploadRequest, UploadStart};
 
-use crate::{Client, Error, Image, Result, Source, retry::random_id, upload_stream::UploadStream, wire};
+use crate::{Client, Error, ErrorKind, ErrorReason, Image, Result, Source, retry::random_id, upload_stream::UploadStream, wire};
 
 /// The name of a file that has none.
 const DEFAULT_FILE_NAME: &str = "image";
@@ -172,6 +172,26 @@ impl Client {
         let answer = self.images_call(request, |mut service, request| async move { service.get_upload(request).await }).await?;
         let image = answer.image.map(|image| wire::image(Some(image))).transpose()?;
         Ok(UploadState { persisted_bytes: u64::try_from(answer.persisted_size_bytes).unwrap_or(0), image })
+    }
+
+    /// Gives up the upload of this request id, which is not finished: what is durable of it is removed and counts toward the quota no more.
+    /// `UPLOAD_NOT_FOUND` when there is nothing of it, or it is finished.
+    pub async fn cancel_upload(&self, request_id: impl Into<String>) -> Result<()> {
+        let upload_id = request_id.into();
+        let mut call = self.call();
+        let mut answer_was_lost = false;
+        loop {
+            let request = call.request(CancelUploadRequest { upload_id: upload_id.clone() }).await?;
+            match self.images_service().cancel_upload(request).await.map_err(Error::from) {
+                Ok(_) => return Ok(()),
+                // The attempt before did it, and its answer never came.
+                Err(error) if answer_was_lost && error.is(ErrorReason::UploadNotFound) => return Ok(()),
+                Err(error) => {
+                    answer_was_lost |= error.kind() == ErrorKind::Unreachable;
+                    call.failed(error).await?;
+                }
+            }
+        }
     }
 
     /// Uploads many files, one after the other on one stream, and returns what became of each in the order given.

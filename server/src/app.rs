@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use metrics::{counter, gauge};
 use tintype_process::{Metrics, Shutdown};
 use tintype_store::{
-    Schemes, Timestamp,
+    Presence, Schemes, Timestamp,
     open::{JobsUrl, Opener, Stores},
     orphans::OrphanSweeper,
     sweep::{SweepConfig, SweepReport, sweep},
@@ -17,7 +17,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use crate::{
     admin,
     auth::{Authorizer, Gate, Passwords, Rates, Sessions, Throttle, Tokens},
-    calls::{Bounds, Patience, Presence},
+    calls::{Bounds, Patience},
     changes::Changes,
     config::Config,
     core::{Core, SharedCore},
@@ -72,7 +72,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         checks: Arc::new(Semaphore::new(Limits::MAX_CHECKS)),
     });
     let local_jobs = store_config.jobs == JobsUrl::Local;
-    start_sweeper(&core, local_jobs);
+    let presence = if core.stores.exclusive { Presence::always() } else { Presence::of(core.stores.catalog.clone()) };
+    start_sweeper(&core, presence.clone(), local_jobs);
     events::start(&core);
     start_embedded_workers(&config, &core, local_jobs).await?;
 
@@ -83,7 +84,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     let rates = Rates::new(core.limits.requests_per_second, core.limits.request_burst);
     let gate = Gate { tokens: Tokens::new(stores.catalog.clone()), rates, sessions };
     let rest = http::routes(&core, &gate);
-    let bounds = bounds(&core);
+    let bounds = bounds(&core, presence);
     let grpc = faces::grpc_routes(&core, bounds.clone(), gate, HealthService::from_health_reporter(reporter))?;
     let http = faces::http_routes(grpc.clone(), rest, bounds, health, metrics);
 
@@ -100,16 +101,14 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     Ok(())
 }
 
-fn bounds(core: &Core) -> Bounds {
+fn bounds(core: &Core, presence: Presence) -> Bounds {
     let limits = &core.limits;
     let patience = Patience { idle: limits.stream_idle, min_bytes_per_second: limits.min_stream_bytes_per_second };
-    let catalog = &core.stores.catalog;
-    let presence = if core.stores.exclusive { Presence::always() } else { Presence::of(catalog.clone()) };
     Bounds::new(limits.max_calls, patience, presence)
 }
 
 /// Sweeps at once and then in intervals. A queue inside this process starts empty, so the first sweep tells it of everything pending.
-fn start_sweeper(core: &SharedCore, local_jobs: bool) {
+fn start_sweeper(core: &SharedCore, presence: Presence, local_jobs: bool) {
     let config = SweepConfig { max_attempts: core.limits.conversion.max_attempts, ..SweepConfig::default() };
     let config = config.keeping_uploads(core.limits.upload_expiry);
     let first = if local_jobs { SweepConfig { resend_after: Duration::ZERO, ..config.clone() } } else { config.clone() };
@@ -117,15 +116,16 @@ fn start_sweeper(core: &SharedCore, local_jobs: bool) {
     core.shutdown.spawn(async move {
         let mut orphans = OrphanSweeper::default();
         for config in iter::once(&first).chain(iter::repeat(&config)) {
-            let swept = sweep(&stores, config, Timestamp::now()).await;
+            // What is cut off in the middle is found by the next sweep.
+            let swept = presence.unless_away(sweep(&stores, config, Timestamp::now())).await;
             measure_sweep(swept.as_ref().ok());
-            measure_queue(&stores).await;
+            measure_queue(&stores, &presence).await;
             match swept {
                 Ok(report) if report != SweepReport::default() => tracing::info!(?report, "swept"),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = %Chain(&error), "a sweep was not complete"),
             }
-            if let Err(error) = orphans.step(&stores, Timestamp::now()).await {
+            if let Err(error) = presence.unless_away(orphans.step(&stores, Timestamp::now())).await {
                 tracing::warn!(error = %Chain(&error), "blobs without a row could not be looked for");
             }
             tokio::select! {
@@ -152,8 +152,8 @@ fn measure_sweep(report: Option<&SweepReport>) {
 }
 
 /// While the catalog does not tell, what it told last stands.
-async fn measure_queue(stores: &Stores) {
-    let Ok(totals) = stores.catalog.totals().await else { return };
+async fn measure_queue(stores: &Stores, presence: &Presence) {
+    let Ok(totals) = presence.unless_away(stores.catalog.totals()).await else { return };
     gauge!("tintype_pending_renditions").set(totals.pending_count as f64);
     let age = totals.pending_since.map_or(Duration::ZERO, |since| Timestamp::now().since(since));
     gauge!("tintype_oldest_pending_seconds").set(age.as_secs_f64());

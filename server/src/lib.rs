@@ -15,6 +15,8 @@ mod http;
 mod limits;
 mod port;
 mod rpc;
+#[cfg(all(test, feature = "embedded"))]
+mod states;
 mod status;
 mod usage;
 mod welcome;

@@ -82,7 +82,7 @@ impl Refusal {
     }
 
     pub(crate) fn upload_taken_over(upload_id: &str) -> Self {
-        Self::new(ErrorReason::UploadTakenOver, format!("another stream goes on with upload {upload_id:?}"))
+        Self::new(ErrorReason::UploadTakenOver, format!("another stream goes on with upload {upload_id:?}, or it was given up"))
     }
 
     pub(crate) fn user_not_found(id: UserId) -> Self {

@@ -16,10 +16,14 @@ pub mod jobs;
 mod model;
 pub mod open;
 pub mod orphans;
+mod presence;
 mod schemes;
 pub mod sweep;
 pub mod verify;
+#[cfg(test)]
+mod world;
 
 pub use error::{Kind, StoreError};
 pub use model::*;
+pub use presence::Presence;
 pub use schemes::Schemes;

@@ -199,6 +199,11 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// Stores that are open already, without a lock of a folder and without events.
+    pub fn of(catalog: Arc<dyn Catalog>, blobs: Arc<dyn Blobs>, jobs: Arc<dyn JobQueue>, nudges: Arc<dyn Nudges>) -> Self {
+        Self { catalog, blobs, jobs, nudges, events: None, exclusive: false, _lock: None }
+    }
+
     /// Opens all three and checks that they belong together: a combination that cannot work, or a catalog and a blob store with different
     /// ids, is `Kind::Misconfigured`. Waits up to 10 s for the lock of the data folder, and a worker up to 60 s for a server to have
     /// made the stores ready; `Kind::Unavailable` after that. A queue that is away is no reason not to open.

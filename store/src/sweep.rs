@@ -212,59 +212,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        BlobKey, Claim, Created, Format, Hold, Image, ImageHeader, Kind, NewImage, NewUser, OpenUpload, RenditionId, RenditionState, Role,
-        StoreId, UserId, UserWrite,
-        blobs::BlobSink,
+        Claim, Hold, Image, Kind, OpenUpload, RenditionId, RenditionState, StoreId, UserWrite,
         jobs::{Delivery, JobQueue},
-        open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig},
         random_hex,
+        world::World,
     };
 
-    struct World {
-        folder: tempfile::TempDir,
-        stores: Stores,
-        user: UserId,
-        start: Timestamp,
-        config: SweepConfig,
-    }
-
     impl World {
-        async fn new() -> Self {
-            let folder = tempfile::tempdir().expect("a temporary folder can be made");
-            let config = StoreConfig {
-                data: folder.path().to_owned(),
-                catalog: CatalogUrl::Sqlite("catalog.db".into()),
-                blobs: BlobsUrl::Folder("blobs".into()),
-                jobs: JobsUrl::Local,
-            };
-            let stores = Stores::open(&config, Opener::Server).await.expect("it opens");
-            let start = Timestamp::now();
-            let new =
-                NewUser { name: "ada".into(), password_hash: "none".into(), role: Role::User, quota_bytes: NewUser::DEFAULT_QUOTA_BYTES };
-            let user = stores.catalog.create_user(new, start).await.expect("the name is free").id;
-            Self { folder, stores, user, start, config: SweepConfig::default() }
-        }
-
-        /// An image with one pending rendition.
-        async fn image(&self) -> Image {
-            let key = BlobKey::original(self.user, Format::Png);
-            let mut sink = BlobSink::create(&*self.stores.blobs, key).await.expect("a blob can be begun");
-            sink.write(Bytes::from_static(b"bytes")).await.expect("bytes can be written");
-            let new = NewImage {
-                owner: self.user,
-                file_name: "a.png".into(),
-                labels: crate::Labels::new(),
-                header: ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 },
-                original: sink.publish().await.expect("a blob can be published"),
-                renditions: vec![Format::Jpeg],
-                request_id: None,
-            };
-            match self.stores.catalog.create_image(new, self.start).await.expect("an image can be recorded") {
-                Created::New(image) => image,
-                other => panic!("not created: {other:?}"),
-            }
-        }
-
         async fn deleted_image(&self) -> Image {
             let image = self.image().await;
             assert!(self.stores.catalog.delete_image(image.id, self.start).await.expect("an image can be deleted"));
@@ -273,23 +227,18 @@ mod tests {
 
         /// An upload of which a few bytes are durable and that nobody goes on with.
         async fn interrupted_upload(&self) -> OpenUpload {
-            let mut sink =
-                BlobSink::create(&*self.stores.blobs, BlobKey::original(self.user, Format::Png)).await.expect("a blob can be begun");
+            let mut sink = self.sink().await;
             sink.write(Bytes::from_static(b"the beginning")).await.expect("bytes can be written");
             sink.persist().await.expect("bytes can be made durable");
             let partial = sink.keep(0).await.expect("it can be kept").expect("something is durable");
             let (owner, updated_at) = (self.user, self.start);
             let upload = OpenUpload { owner, upload_id: "upload".into(), hold: Hold(1), partial, updated_at };
-            self.stores.catalog.record_upload(&upload).await.expect("it can be recorded");
+            self.stores.catalog.record_upload(&upload, true).await.expect("it can be recorded");
             upload
         }
 
-        fn has(&self, key: &BlobKey) -> bool {
-            self.folder.path().join("blobs").join(&key.0).exists()
-        }
-
         async fn sweep(&self, after: Duration) -> Result<SweepReport, StoreError> {
-            sweep(&self.stores, &self.config, self.start.plus(after)).await
+            sweep(&self.stores, &SweepConfig::default(), self.start.plus(after)).await
         }
 
         async fn hinted(&self) -> Vec<RenditionId> {
@@ -338,7 +287,7 @@ mod tests {
         let world = World::new().await;
         let rendition = world.image().await.renditions[0].id;
         for round in 1..=3 {
-            let later = (world.config.resend_after + Duration::from_secs(1)) * round;
+            let later = (SweepConfig::default().resend_after + Duration::from_secs(1)) * round;
             assert_eq!(world.sweep(later).await.expect("it sweeps").resent, 1);
             assert_eq!(world.sweep(later).await.expect("it sweeps").resent, 0, "not twice at once");
             assert_eq!(world.hinted().await, [rendition]);
@@ -352,7 +301,7 @@ mod tests {
         for _ in 0..count {
             world.image().await;
         }
-        let later = world.config.resend_after + Duration::from_secs(1);
+        let later = SweepConfig::default().resend_after + Duration::from_secs(1);
         assert_eq!(world.sweep(later).await.expect("it sweeps").resent, count as u64);
         assert_eq!(world.hinted().await.len(), count);
     }
@@ -377,7 +326,7 @@ mod tests {
         let rendition = world.image().await.renditions[0].id;
         let deleted = world.deleted_image().await;
         let local = std::mem::replace(&mut world.stores.jobs, Arc::new(Away));
-        let after = world.config.resend_after + Duration::from_secs(1);
+        let after = SweepConfig::default().resend_after + Duration::from_secs(1);
         let error = world.sweep(after).await.expect_err("the queue is away");
         assert_eq!(error.kind(), Kind::Unavailable);
         assert!(!world.has(&deleted.blob), "its bytes are removed all the same");
@@ -412,10 +361,10 @@ mod tests {
         let world = World::new().await;
         let deleted = world.deleted_image().await;
         let upload = world.interrupted_upload().await;
-        let sink = BlobSink::create(&*world.stores.blobs, BlobKey::original(world.user, Format::Png)).await.expect("a blob can be begun");
+        let sink = world.sink().await;
         let name = world.folder.path().join("blobs/store-id");
         let own = std::fs::read(&name).expect("it has a name");
-        let later = world.config.keep_unpublished * 2;
+        let later = SweepConfig::default().keep_unpublished * 2;
         std::fs::remove_file(&name).expect("it has a name");
         assert_eq!(world.sweep(later).await.map_err(|error| error.kind()), Err(Kind::Unavailable));
         std::fs::write(&name, StoreId(random_hex()).0).expect("it can be written");
@@ -433,7 +382,7 @@ mod tests {
     async fn an_upload_is_kept_for_its_time_and_goes_with_its_bytes() {
         let world = World::new().await;
         let upload = world.interrupted_upload().await;
-        let keep = world.config.keep_uploads;
+        let keep = SweepConfig::default().keep_uploads;
         assert_eq!(world.sweep(keep / 2).await.expect("it sweeps").removed_uploads, 0);
         assert!(world.stores.blobs.read_partial(&upload.partial).await.is_ok());
         assert_eq!(world.sweep(keep + Duration::from_mins(1)).await.expect("it sweeps").removed_uploads, 1);
@@ -443,8 +392,8 @@ mod tests {
     #[tokio::test]
     async fn unpublished_bytes_are_kept_for_their_time() {
         let world = World::new().await;
-        let sink = BlobSink::create(&*world.stores.blobs, BlobKey::original(world.user, Format::Png)).await.expect("a blob can be begun");
-        let keep = world.config.keep_unpublished;
+        let sink = world.sink().await;
+        let keep = SweepConfig::default().keep_unpublished;
         assert_eq!(world.sweep(keep / 2).await.expect("it sweeps").removed_unpublished, 0);
         assert_eq!(world.sweep(keep + Duration::from_mins(1)).await.expect("it sweeps").removed_unpublished, 1);
         drop(sink);

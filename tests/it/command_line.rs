@@ -1,6 +1,12 @@
 //! What scripts rely on when they call `tintype`.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Output};
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use tempfile::TempDir;
 use tintype_tests::{ADMIN_PASSWORD, Tintype, own_binary, pictures};
@@ -17,10 +23,24 @@ impl Person {
         Self { home: tempfile::tempdir().expect("a temporary folder can be made"), server: tintype.grpc_url.clone() }
     }
 
+    /// What the environment of this person's programs is.
+    pub(crate) fn environment(&self) -> [(&'static str, OsString); 3] {
+        let home = self.home.path().into();
+        [("HOME", home), ("TINTYPE_SERVER", self.server.clone().into()), ("TINTYPE_PASSWORD", ADMIN_PASSWORD.into())]
+    }
+
+    /// The same person, who reaches the server in another way.
+    pub(crate) fn by_way_of(tintype: &Tintype, server: String) -> Self {
+        Self { server, ..Self::of(tintype) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
     pub(crate) async fn tintype(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(own_binary("tintype"));
-        command.args(arguments).current_dir(&self.home).env_clear();
-        command.env("HOME", self.home.path()).env("TINTYPE_SERVER", &self.server).env("TINTYPE_PASSWORD", ADMIN_PASSWORD);
+        command.args(arguments).current_dir(&self.home).env_clear().envs(self.environment());
         command.output().await.expect("the command line runs")
     }
 

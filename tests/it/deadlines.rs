@@ -133,7 +133,8 @@ async fn a_client_that_sends_next_to_nothing_is_ended_and_an_honest_slow_one_is_
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_ended_and_told_why_if_it_reads_again() {
-    let tintype = Tintype::embedded_with(&[("TINTYPE_STREAM_IDLE_SECS", "1")]).await;
+    let settings = [("TINTYPE_STREAM_IDLE_SECS", "1"), ("TINTYPE_LOG", "info,tintype_server=debug")];
+    let mut tintype = Tintype::embedded_with(&settings).await;
     let client = tintype.client().await;
     let image = client.upload(Upload::new("large.bmp", pictures::bmp(1_500, 1_000, 1))).await.expect("an image");
     let raw = raw(&tintype, &client).await;
@@ -148,7 +149,8 @@ async fn a_client_that_does_not_read_is_ended_and_told_why_if_it_reads_again() {
     let mut watch = third.call(WATCH, &[], &WatchImagesRequest::default()).await.expect("a stream").begun().await.expect("it begins");
 
     // It is not read for longer than the server waits, and then again before its stream is taken away.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let server = tintype.server.as_mut().expect("it runs");
+    server.lines(2, |line| line.contains("ended a call: nothing was taken for")).await;
     let mut read = 0;
     while let Some(data) = later.data().await {
         let data = data.expect("what was on its way arrives");

@@ -36,6 +36,8 @@ mod sign_in;
 mod tls;
 mod tokens;
 mod tools;
+mod uploads_again;
 mod users;
 mod verify;
 mod watches;
+mod worker_metrics;

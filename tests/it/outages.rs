@@ -114,6 +114,25 @@ async fn a_catalog_that_says_nothing_is_told_of_soon_and_recovers_by_itself() {
 }
 
 #[tokio::test]
+async fn a_worker_is_not_held_up_by_a_catalog_that_says_nothing() {
+    let mut tintype = Tintype::cluster(1).await;
+    let client = tintype.client().await;
+    let first = client.upload(Upload::new("a.png", pictures::png(64, 48, 1))).await.expect("an image");
+    client.rendition(first.id, ImageFormat::Jpeg).await.expect("the worker works");
+    // It hears of the next one when the catalog is silent already.
+    tintype.workers[0].pause();
+    let next = client.upload(Upload::new("b.png", pictures::png(64, 48, 2))).await.expect("an image");
+    tintype.catalog_gate().silence();
+    let worker = &mut tintype.workers[0];
+    worker.resume();
+    let begin = Instant::now();
+    worker.line(|line| line.contains("could not be claimed").then_some(())).await;
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    tintype.catalog_gate().open();
+    client.rendition(next.id, ImageFormat::Jpeg).await.expect("it is made without anybody's help");
+}
+
+#[tokio::test]
 async fn a_queue_that_says_nothing_holds_nobody_up() {
     let mut tintype = Tintype::cluster(1).await;
     let client = tintype.client().await;

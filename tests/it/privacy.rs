@@ -9,11 +9,11 @@ use futures_util::future::BoxFuture;
 use prost::Message as _;
 use prost_types::FieldMask;
 use tintype_proto::v1::{
-    CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, DownloadImagesRequest, DownloadImagesResponse,
-    Everyone, GetImageRequest, GetUploadRequest, GetUserRequest, Image, ImageFormat, ListFailuresRequest, ListImagesRequest,
-    ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec, RetryFailuresRequest, RetryRenditionRequest, RevokeTokenRequest,
-    ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest, UpdateImageRequest, UpdateUserRequest, User, VerifyRequest,
-    WatchImagesRequest, admin_service_client::AdminServiceClient, download_images_response, share_party,
+    CancelUploadRequest, CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, DownloadImagesRequest,
+    DownloadImagesResponse, Everyone, GetImageRequest, GetUploadRequest, GetUserRequest, Image, ImageFormat, ListFailuresRequest,
+    ListImagesRequest, ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec, RetryFailuresRequest, RetryRenditionRequest,
+    RevokeTokenRequest, ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest, UpdateImageRequest, UpdateUserRequest, User,
+    VerifyRequest, WatchImagesRequest, admin_service_client::AdminServiceClient, download_images_response, share_party,
     user_service_client::UserServiceClient,
 };
 use tintype_tests::{Client, Tintype, Upload, Watcher, number, pictures};
@@ -119,6 +119,9 @@ fn probes() -> Vec<Probe> {
         }),
         probe!("ImageService/GetUpload", "upload_id", NotFound, NotFound, |c, n| {
             c.images().get_upload(GetUploadRequest { upload_id: n.upload.clone() }).await
+        }),
+        probe!("ImageService/CancelUpload", "upload_id", NotFound, NotFound, |c, n| {
+            c.images().cancel_upload(CancelUploadRequest { upload_id: n.upload.clone() }).await
         }),
         probe!("ImageService/ListImages", "page_token", InvalidArgument, InvalidArgument, |c, n| {
             c.images().list_images(ListImagesRequest { page_token: n.page_token.clone(), ..ListImagesRequest::default() }).await

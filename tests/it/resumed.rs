@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tintype_proto::v1::{
-    DeleteUserRequest, GetUploadRequest, GetUploadResponse, Image, UploadChunk, UploadFinish, UploadImagesRequest, UploadImagesResponse,
-    upload_images_request::Message, upload_images_response::Message as Reply, user_service_client::UserServiceClient,
+    CancelUploadRequest, DeleteUserRequest, GetUploadRequest, GetUploadResponse, Image, UploadChunk, UploadFinish, UploadImagesRequest,
+    UploadImagesResponse, upload_images_request::Message, upload_images_response::Message as Reply, user_service_client::UserServiceClient,
 };
 use tintype_tests::{Breaker, Bucket, Client, Refused, Tintype, Upload, pictures};
 use tokio::sync::mpsc;
@@ -112,6 +112,11 @@ async fn finished(client: &Client, upload_id: &str, bytes: &Bytes) -> (usize, Im
 
 async fn upload(client: &Client, upload_id: &str) -> Result<GetUploadResponse, Refused> {
     Ok(client.images().get_upload(GetUploadRequest { upload_id: upload_id.to_owned() }).await?.into_inner())
+}
+
+async fn cancel(client: &Client, upload_id: &str) -> Result<(), Refused> {
+    client.images().cancel_upload(CancelUploadRequest { upload_id: upload_id.to_owned() }).await?;
+    Ok(())
 }
 
 async fn assert_whole(client: &Client, image: &Image, bytes: &Bytes) {
@@ -348,4 +353,52 @@ async fn in_a_bucket_another_server_goes_on_from_the_parts_that_arrived() {
     let mut objects = bucket.objects().await;
     objects.retain(|name| name != "store-id");
     assert_eq!(objects.len(), 1, "{objects:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_upload_leaves_nothing_and_can_begin_anew() {
+    let tintype = Tintype::embedded().await;
+    let client = tintype.client().await;
+    let bytes = file();
+    interrupted(&client, "given-up", &bytes).await;
+    tintype.add_user("bob").await;
+    let bob = tintype.client_of("bob").await;
+    assert_eq!(cancel(&bob, "given-up").await.expect_err("not his").kind(), (Code::NotFound, "UPLOAD_NOT_FOUND"));
+    assert!(upload(&client, "given-up").await.expect("it is open").persisted_size_bytes > 0);
+
+    cancel(&client, "given-up").await.expect("it is cancelled");
+    assert_eq!(client.current_user().await.expect("a user").used_bytes, 0);
+    assert_eq!(tintype.blob_files("staging").len(), 0);
+    assert_eq!(upload(&client, "given-up").await.expect_err("it is gone").kind(), (Code::NotFound, "UPLOAD_NOT_FOUND"));
+    assert_eq!(cancel(&client, "given-up").await.expect_err("it is gone").kind(), (Code::NotFound, "UPLOAD_NOT_FOUND"));
+    assert_eq!(cancel(&client, "").await.expect_err("which one").kind(), (Code::InvalidArgument, "INVALID_FIELD"));
+
+    let (offset, image) = finished(&client, "given-up", &bytes).await;
+    assert_eq!(offset, 0);
+    assert_whole(&client, &image, &bytes).await;
+    assert_eq!(cancel(&client, "given-up").await.expect_err("it is finished").kind(), (Code::NotFound, "UPLOAD_NOT_FOUND"));
+    assert_whole(&client, &image, &bytes).await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_upload_is_cancelled_can_neither_add_nor_finish() {
+    let tintype = Tintype::embedded().await;
+    let client = tintype.client().await;
+    let bytes = file();
+    for adds in [true, false] {
+        let (mut stream, offset) = Stream::begin(&client, "cancelled").await;
+        assert_eq!(offset, 0);
+        stream.send(&bytes.slice(..10 * MIB)).await;
+        stream.persisted(8 * MIB).await;
+        cancel(&client, "cancelled").await.expect("it is cancelled");
+        let refused = if adds {
+            stream.send(&bytes.slice(10 * MIB..)).await;
+            stream.outcome().await
+        } else {
+            stream.finish().await
+        };
+        assert_eq!(refused.expect_err("it was cancelled").kind(), (Code::Aborted, "UPLOAD_TAKEN_OVER"));
+        assert_eq!(client.current_user().await.expect("a user").used_bytes, 0);
+        assert_eq!(tintype.blob_files("staging").len() + tintype.blob_files("user_1").len(), 0);
+    }
 }

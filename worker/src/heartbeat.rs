@@ -27,7 +27,7 @@ pub(crate) async fn beat(place: &Workplace) {
             started_at,
             seen_at: Timestamp::now(),
         };
-        match place.stores.catalog.heartbeat(&worker).await {
+        match place.presence.unless_away(place.stores.catalog.heartbeat(&worker)).await {
             Ok(()) if !heard => info!(worker.id = %place.worker_id, "the catalog takes heartbeats again"),
             Err(error) if heard => {
                 warn!(worker.id = %place.worker_id, error = &error as &dyn Error, "the catalog does not take heartbeats");

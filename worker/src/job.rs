@@ -4,7 +4,9 @@ use std::{error::Error, io, time::Duration};
 
 use metrics::{counter, histogram};
 use tintype_process::Shutdown;
-use tintype_store::{BlobKey, Claim, Commit, Failure, FailureReason, Job, Kind, StoreError, Timestamp, jobs::Delivery, open::Stores};
+use tintype_store::{
+    BlobKey, Claim, Commit, Failure, FailureReason, Job, Kind, Presence, StoreError, Timestamp, jobs::Delivery, open::Stores,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, MissedTickBehavior, interval_at},
@@ -25,6 +27,8 @@ const ATTEMPTS_AFTER_A_CRASH: u32 = 2;
 pub(crate) struct Workplace {
     pub(crate) worker_id: String,
     pub(crate) stores: Stores,
+    /// Of the catalog: what is asked of it is given up when it says nothing.
+    pub(crate) presence: Presence,
     pub(crate) config: WorkerConfig,
     pub(crate) converters: Converters,
     pub(crate) shutdown: Shutdown,
@@ -89,7 +93,8 @@ impl Workplace {
     /// Does what a hint asks for and answers it. The slot is free again when this and the conversion have ended.
     pub(crate) async fn follow(&self, delivery: Box<dyn Delivery>, slot: OwnedSemaphorePermit) {
         let id = delivery.rendition();
-        let claim = self.stores.catalog.claim(id, &self.worker_id, self.config.lease, Timestamp::now()).await;
+        let claim = self.stores.catalog.claim(id, &self.worker_id, self.config.lease, Timestamp::now());
+        let claim = self.presence.unless_away(claim).await;
         let answer = match claim {
             Ok(Claim::Granted(job)) => {
                 self.stores.nudges.nudge();
@@ -158,7 +163,8 @@ impl Workplace {
     async fn try_commit(&self, job: &Job, made: Made, begun: Instant) -> Result<(), JobError> {
         let Made { sink, drawn, .. } = made;
         let blob = sink.publish().await?;
-        match self.stores.catalog.complete(job, &blob, &drawn, Timestamp::now()).await? {
+        let complete = self.stores.catalog.complete(job, &blob, &drawn, Timestamp::now());
+        match self.presence.unless_away(complete).await? {
             Commit::Done => {
                 self.stores.nudges.nudge();
                 let (size_bytes, duration_ms) = (blob.digest.size_bytes, begun.elapsed().as_millis());
@@ -190,18 +196,18 @@ impl Workplace {
             JobError::Failed(failure) => {
                 let Failure { reason, message } = &failure;
                 info!(reason = reason.name(), "rendition {} of image {} cannot be made: {message}", job.rendition, job.image);
-                self.told(self.stores.catalog.fail(job, &failure, Timestamp::now()).await, Answer::Ack)
+                self.told(self.stores.catalog.fail(job, &failure, Timestamp::now()), Answer::Ack).await
             }
         }
     }
 
     async fn release(&self, job: &Job, delay: Duration, uncounted: bool) -> Answer {
         let now = Timestamp::now();
-        self.told(self.stores.catalog.release(job, now.plus(delay), uncounted, now).await, Answer::Retry(delay))
+        self.told(self.stores.catalog.release(job, now.plus(delay), uncounted, now), Answer::Retry(delay)).await
     }
 
-    fn told(&self, commit: Result<Commit, StoreError>, done: Answer) -> Answer {
-        match commit {
+    async fn told(&self, commit: impl Future<Output = Result<Commit, StoreError>>, done: Answer) -> Answer {
+        match self.presence.unless_away(commit).await {
             Ok(Commit::Done) => {
                 self.stores.nudges.nudge();
                 done
@@ -217,7 +223,7 @@ impl Workplace {
 
     /// Removes a blob of which the catalog knows nothing. It is asked, because an answer to a commit can get lost.
     async fn discard_unless_recorded(&self, key: &BlobKey) {
-        let discarded = match self.stores.catalog.blob(key).await {
+        let discarded = match self.presence.unless_away(self.stores.catalog.blob(key)).await {
             Ok(Some(_)) => return,
             Ok(None) => self.stores.blobs.delete(key).await,
             Err(error) => Err(error),
@@ -236,7 +242,7 @@ impl Workplace {
         loop {
             ticks.tick().await;
             let until = Timestamp::now().plus(self.config.lease);
-            match tokio::join!(self.stores.catalog.renew(job, until), delivery.in_progress()) {
+            match tokio::join!(self.presence.unless_away(self.stores.catalog.renew(job, until)), delivery.in_progress()) {
                 (Ok(Commit::LeaseLost), _) => return,
                 // Whether the lease outlived an outage is decided when the result is committed.
                 (Err(error), _) => debug!(error = &error as &dyn Error, "the lease could not be renewed"),

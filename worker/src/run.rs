@@ -1,7 +1,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use tintype_process::Shutdown;
-use tintype_store::{jobs::Delivery, open::Stores, random_hex};
+use tintype_store::{Presence, jobs::Delivery, open::Stores, random_hex};
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -25,7 +25,9 @@ const ASIDE_PER_SLOT: usize = 4;
 /// No error ends it: what a store cannot do now is tried later.
 pub async fn run(stores: Stores, config: WorkerConfig, converters: Converters, shutdown: Shutdown) {
     let aside = Semaphore::new(config.slots.max(1) * ASIDE_PER_SLOT);
-    let place = Arc::new(Workplace { worker_id: random_hex(), stores, config, converters, shutdown, outages: Failures::default(), aside });
+    let presence = if stores.exclusive { Presence::always() } else { Presence::of(stores.catalog.clone()) };
+    let (worker_id, outages) = (random_hex(), Failures::default());
+    let place = Arc::new(Workplace { worker_id, stores, presence, config, converters, shutdown, outages, aside });
     info!(worker.id = %place.worker_id, slots = place.config.slots, "worker {} works", place.worker_id);
     tokio::select! {
         () = take_hints(&place) => {}

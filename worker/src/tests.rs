@@ -15,7 +15,7 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use tempfile::TempDir;
 use tintype_process::Shutdown;
 use tintype_store::{
-    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, ListedBlob, NewImage, NewUser, PartialBlob, Rendition,
+    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, ListedBlob, NewImage, NewUser, PartialBlob, Presence, Rendition,
     RenditionState, Role, StoreError, StoreId, StoredBlob, Timestamp,
     blobs::{BlobSink, BlobWriter, Blobs, read_checked},
     header::read_header,
@@ -252,6 +252,7 @@ impl Service {
         let place = Workplace {
             worker_id: "test".to_owned(),
             stores: self.stores.clone(),
+            presence: Presence::always(),
             config: self.config.clone(),
             converters: Converters::inside(engine, &self.config),
             shutdown: Shutdown::new(),

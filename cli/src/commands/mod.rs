@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod cancel;
 mod completions;
 mod edit;
 mod failures;
@@ -43,6 +44,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Login(login) => login::run(&common, login).await?,
         Command::Logout => logout::run(&common)?,
+        Command::Upload(upload) if upload.cancel => return cancel::run(&common, upload).await,
         Command::Upload(upload) => return upload::run(&common, upload).await,
         Command::Ls(ls) => ls::run(&common, ls).await?,
         Command::Show(show) => show::run(&common, &show).await?,

@@ -1,8 +1,16 @@
-use std::{path::Path, process::ExitCode};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::{Context as _, anyhow};
 use futures_util::StreamExt as _;
-use tintype_client::{Client, Error, ErrorKind, Image, ImageState, RetryPolicy, Uploaded};
+use tintype_client::{Client, Code, Error, ErrorKind, Image, ImageState, RetryPolicy, UploadProgress, Uploaded};
 
 use super::Tally;
 use crate::{
@@ -10,6 +18,7 @@ use crate::{
     files,
     output::image_json,
     progress::Bar,
+    unfinished::{Entry, Unfinished},
 };
 
 /// How many images are waited for at once, while further files are sent.
@@ -21,12 +30,27 @@ pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitC
     let paths = if upload.recursive { files::within(upload.files).context("cannot walk the folders")? } else { upload.files };
     let bar = Bar::of_files(&paths);
 
-    let (sender, reporting) = (client.clone(), bar.clone());
-    let uploads = paths.clone().into_iter().map(move |path| {
-        let file = sender.upload(path).progress(reporting.reporter());
+    let notes = Notes::of(&client, common, &paths).await;
+    let (sender, noting, reporting) = (client.clone(), notes.clone(), bar.clone());
+    let uploads = paths.clone().into_iter().enumerate().map(move |(index, path)| {
+        let report = reporting.reporter();
+        let file = match noting.begin(index, &path) {
+            None => sender.upload(path).progress(report),
+            Some((upload_id, is_old)) => {
+                let tell = going_on(path.clone(), is_old, reporting.clone());
+                let both = move |at| {
+                    report(at);
+                    tell(at);
+                };
+                sender.upload(path).request_id(upload_id).progress(both)
+            }
+        };
         upload.label.iter().fold(file, |file, (key, value)| file.label(key, value))
     });
-    let settled = |uploaded| settle(&client, uploaded, upload.wait);
+    let settled = |uploaded| {
+        notes.ended(&uploaded);
+        settle(&client, uploaded, upload.wait)
+    };
     let mut outcomes = client.upload_many(uploads).map(settled).buffered(WAITS);
 
     let mut tally = Tally::default();
@@ -45,6 +69,55 @@ pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitC
     }
     bar.finish();
     Ok(tally.exit_code())
+}
+
+/// Tells once from where the upload of an earlier run goes on.
+fn going_on(path: PathBuf, is_old: bool, bar: Bar) -> impl Fn(UploadProgress) + Send + Sync + 'static {
+    let told = AtomicBool::new(!is_old);
+    move |at| {
+        if at.resumed_bytes > 0 && !told.swap(true, Ordering::Relaxed) {
+            let total = at.total_bytes.map(|bytes| format!(" of {bytes}")).unwrap_or_default();
+            bar.above(|| eprintln!("tintype: {}: goes on from byte {}{total}", path.display(), at.resumed_bytes));
+        }
+    }
+}
+
+/// The uploads of this run that another one could go on with. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+struct Notes {
+    /// `None` where nothing can be noted, or nothing is worth it.
+    unfinished: Option<Unfinished>,
+    /// By the file's place among all.
+    entries: Arc<Mutex<HashMap<usize, Entry>>>,
+}
+
+impl Notes {
+    async fn of(client: &Client, common: &Common, paths: &[PathBuf]) -> Notes {
+        // Whatever stands in the way of this, the uploads will tell.
+        let user = if paths.iter().any(|path| Unfinished::is_large(path)) { client.current_user().await.ok() } else { None };
+        let unfinished = user.and_then(|user| Unfinished::of_user(&common.server, &user.user_name).ok());
+        Notes { unfinished, entries: Arc::default() }
+    }
+
+    /// The name of the upload, and whether an earlier run began it.
+    fn begin(&self, index: usize, path: &Path) -> Option<(String, bool)> {
+        let entry = self.unfinished.as_ref()?.begin(path)?;
+        let begun = (entry.upload_id.clone(), entry.is_old);
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(index, entry);
+        Some(begun)
+    }
+
+    /// Forgets an upload of which nothing is left to go on with.
+    fn ended(&self, uploaded: &Uploaded) {
+        let entry = self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&uploaded.index);
+        let is_over = match &uploaded.result {
+            Ok(_) => true,
+            Err(error) => matches!(error.code(), Some(Code::InvalidArgument | Code::NotFound)),
+        };
+        if let Some(entry) = entry.filter(|_| is_over) {
+            entry.forget();
+        }
+    }
 }
 
 async fn settle(client: &Client, uploaded: Uploaded, wait: bool) -> (usize, String, anyhow::Result<Image>) {

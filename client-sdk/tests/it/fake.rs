@@ -361,6 +361,10 @@ impl v1::image_service_server::ImageService for Fake {
         Err(Status::unimplemented("nothing of an upload stays"))
     }
 
+    async fn cancel_upload(&self, _: Request<v1::CancelUploadRequest>) -> Result<Response<v1::CancelUploadResponse>, Status> {
+        Err(Status::unimplemented("nothing of an upload stays"))
+    }
+
     async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Result<Response<v1::ListImagesResponse>, Status> {
         self.single(&request, |_| Ok(()))?;
         let request = request.into_inner();

@@ -4,7 +4,6 @@
 mod bodies;
 mod deadline;
 mod pace;
-mod presence;
 mod record;
 
 use std::sync::{Arc, OnceLock};
@@ -16,6 +15,7 @@ use axum::{
     response::Response,
 };
 use metrics::counter;
+use tintype_store::Presence;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, sleep_until},
@@ -34,7 +34,6 @@ use self::{
 use crate::{auth::Protocol, port, status::Refusal};
 
 pub(crate) use pace::Patience;
-pub(crate) use presence::Presence;
 
 /// Those who ask for health must be answered just then when there is too much to do.
 const HEALTH: [&str; 3] = ["/grpc.health.v1.Health/", "/healthz", "/metrics"];

@@ -1,8 +1,11 @@
 //! A port: takes connections within bounds, speaks TLS and HTTP on them, and says goodbye to those that nobody uses and, when the server
 //! drains, to all.
 
+mod heard;
 mod places;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
@@ -28,7 +31,10 @@ pub(crate) use places::Places;
 pub(crate) use streams::cut;
 pub(crate) use tls::{Tls, TlsFiles};
 
-use self::streams::{Activity, Held, Streams, as_one};
+use self::{
+    heard::Heard,
+    streams::{Activity, Held, Streams, as_one},
+};
 use crate::limits::Limits;
 
 /// Flow-control windows (RFC 9113, section 6.9): enough for 60 Mbit/s over 100 ms on one stream, and a bound on what one client can park here:
@@ -45,7 +51,7 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 const MAX_SEND_BUFFER_BYTES: usize = 256 << 10;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a TLS handshake, or the head of an HTTP/1 request, may take to arrive.
+/// How long a TLS handshake, the head of an HTTP/1 request, or the preface by which HTTP/2 begins may take to arrive.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take to close a connection to which it was said goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -138,7 +144,8 @@ impl Port {
         });
         let builder = self.builder();
         as_one(cut.clone(), async {
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let heard = Heard::default();
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(heard.on(stream)), service));
             let mut open = true;
             loop {
                 tokio::select! {
@@ -152,6 +159,8 @@ impl Port {
                     () = self.goodbye(&activity), if open => connection.as_mut().graceful_shutdown(),
                     // Whoever does not go by then is not waited for.
                     () = activity.idle(FAREWELL), if !open => return,
+                    // Nothing is under way for whoever has not even said which protocol it speaks.
+                    () = heard.too_little(HEAD_PATIENCE) => return,
                     () = cut.cancelled() => return,
                     () = self.shutdown.stopping_at_once() => return,
                 }

@@ -1,9 +1,10 @@
 use tintype_proto::v1::{
-    self, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest,
-    DownloadImagesRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, GetUploadRequest,
-    GetUploadResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest, ListSharesResponse, RetryRenditionRequest,
-    RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest, UnshareImageResponse, UpdateImageRequest,
-    UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest, image_service_server::ImageService,
+    self, CancelUploadRequest, CancelUploadResponse, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest,
+    DeleteImageResponse, DownloadImageRequest, DownloadImagesRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest,
+    GetLimitsResponse, GetUploadRequest, GetUploadResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest, ListSharesResponse,
+    RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest, UnshareImageResponse,
+    UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
+    image_service_server::ImageService,
 };
 use tintype_store::{Access, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
 use tokio::sync::mpsc;
@@ -141,6 +142,11 @@ impl ImageService for ImageRpcs {
     async fn get_upload(&self, request: Request<GetUploadRequest>) -> Result<Response<GetUploadResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(unfinished::get(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn cancel_upload(&self, request: Request<CancelUploadRequest>) -> Result<Response<CancelUploadResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(unfinished::cancel(&self.0, caller.0.user.id, request.into_inner()).await?))
     }
 
     async fn download_image(&self, request: Request<DownloadImageRequest>) -> Result<Response<Self::DownloadImageStream>, Status> {

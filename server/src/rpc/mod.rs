@@ -12,7 +12,7 @@ mod page;
 mod resume;
 mod shares;
 mod sight;
-mod unfinished;
+pub(crate) mod unfinished;
 pub(crate) mod upload;
 mod users;
 mod verify;

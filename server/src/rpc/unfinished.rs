@@ -1,6 +1,6 @@
 //! What stays of an upload that does not come to its end, so that another stream can go on with it.
 
-use tintype_proto::v1::{GetUploadRequest, GetUploadResponse};
+use tintype_proto::v1::{CancelUploadRequest, CancelUploadResponse, GetUploadRequest, GetUploadResponse};
 use tintype_store::{Access, Hold, Image, OpenUpload, PartialBlob, Recorded, Timestamp, UserId, blobs::BlobSink};
 
 use crate::{
@@ -60,7 +60,7 @@ impl Unfinished {
             partial: partial.clone(),
             updated_at: Timestamp::now(),
         };
-        match self.core.stores.catalog.record_upload(&upload).await? {
+        match self.core.stores.catalog.record_upload(&upload, self.recorded.is_none()).await? {
             Recorded::Done { replaced } => {
                 self.recorded = Some(partial);
                 // A stream that goes on with an upload writes it anew, and has now caught up with the one before.
@@ -105,10 +105,27 @@ async fn discard(core: &Core, partial: &PartialBlob) {
     }
 }
 
+fn required(upload_id: String) -> Result<String, Refusal> {
+    wire::request_id("upload_id", upload_id)?.ok_or_else(|| Refusal::field("upload_id", "must not be empty"))
+}
+
+/// Gives an upload up, also one that a stream is at: that one can neither add to it nor finish it any more.
+pub(crate) async fn cancel(core: &SharedCore, owner: UserId, request: CancelUploadRequest) -> Result<CancelUploadResponse, Refusal> {
+    let upload_id = required(request.upload_id)?;
+    let mut unfinished = Unfinished::take(core, owner, upload_id.clone()).await?;
+    let Some(partial) = unfinished.recorded.take() else { return Err(Refusal::upload_not_found(&upload_id)) };
+    // Somebody who took it in between goes on with it, and may finish it.
+    if !core.stores.catalog.drop_upload(owner, &upload_id, unfinished.hold).await? {
+        return Err(Refusal::upload_taken_over(&upload_id));
+    }
+    discard(core, &partial).await;
+    Ok(CancelUploadResponse {})
+}
+
 /// How far an upload is.
 pub(super) async fn get(core: &Core, caller: &Caller, request: GetUploadRequest) -> Result<GetUploadResponse, Refusal> {
     let (catalog, owner) = (&core.stores.catalog, caller.0.user.id);
-    let upload_id = wire::request_id("upload_id", request.upload_id)?.ok_or_else(|| Refusal::field("upload_id", "must not be empty"))?;
+    let upload_id = required(request.upload_id)?;
     // In this order: one that is finished in between is found as the image.
     if let Some(open) = catalog.open_upload(owner, &upload_id).await? {
         return Ok(GetUploadResponse {

@@ -1,10 +1,12 @@
-//! The port to the bytes: immutable once they have a name. Adapters: [`Folder`](folder::Folder), [`S3`](s3::S3).
+//! The port to the bytes: immutable once they have a name. Adapters: [`Folder`](folder::Folder), [`S3`](s3::S3), and for tests
+//! [`Memory`](memory::Memory).
 //!
 //! Callers use the two halves that keep the promises: [`BlobSink`] writes and measures, [`read_checked`] reads and compares.
 
 mod checksum;
 pub mod folder;
 mod keys;
+pub mod memory;
 mod read;
 pub mod s3;
 mod sink;
@@ -71,6 +73,9 @@ pub type Persisting = BoxFuture<'static, Result<u64, StoreError>>;
 /// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written, unless it is to be kept.
 #[async_trait]
 pub trait BlobWriter: Send + Sync {
+    /// After how many bytes it is worth to make them durable: each time costs a flush of the disk, or a request.
+    fn persist_every_bytes(&self) -> u64;
+
     /// Appends.
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
 
@@ -82,6 +87,7 @@ pub trait BlobWriter: Send + Sync {
     /// [`Blobs::discard`], and returns the place by which they find them. Durable when it returns. A later call tells the place of more.
     async fn keep(&mut self, size_bytes: u64) -> Result<String, StoreError>;
 
-    /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders.
+    /// Makes the blob readable under its key. Durable when it returns: bytes, name and folders. `Kind::Conflict` when somebody has removed what
+    /// was written.
     async fn publish(self: Box<Self>) -> Result<(), StoreError>;
 }

@@ -81,8 +81,8 @@ impl BlobSink {
         self.flushed().await?.persist().await
     }
 
-    /// Waits until more than `above_bytes` are on stable storage, and returns how many are. Every 8 MiB become durable by themselves soon after
-    /// they came, on S3 when more follow. Waits for ever when no more will be; fails when that can be known.
+    /// Waits until more than `above_bytes` are on stable storage, and returns how many are. Every so many ([`BlobWriter::persist_every_bytes`])
+    /// become durable by themselves soon after they came, on S3 when more follow. Waits for ever when no more will be; fails when that can be known.
     pub async fn persisted(&mut self, above_bytes: u64) -> Result<u64, StoreError> {
         if let Ok(persisted) = self.persisted.wait_for(|persisted| *persisted > above_bytes).await {
             return Ok(*persisted);
@@ -206,6 +206,10 @@ mod tests {
 
     #[async_trait]
     impl BlobWriter for Recorder {
+        fn persist_every_bytes(&self) -> u64 {
+            8 << 20
+        }
+
         async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
             let mut sizes = self.sizes.lock().expect("no test panics with the lock");
             if sizes.len() == self.room {

@@ -5,9 +5,6 @@ use tokio::sync::{mpsc, watch};
 use super::{BlobWriter, ContentHasher, Persisting};
 use crate::StoreError;
 
-/// How many bytes may be written before they are made durable. Each time costs a flush of the disk, which goes on beside the writing.
-const PERSIST_BYTES: u64 = 8 << 20;
-
 /// The half of a [`BlobSink`](super::BlobSink) that runs beside its caller: measures, writes and makes durable while the next bytes arrive.
 pub(super) struct Writing {
     pub(super) writer: Box<dyn BlobWriter>,
@@ -34,7 +31,7 @@ impl Writing {
             }
             let size_bytes = self.hasher.size_bytes();
             // A store that makes durable in larger steps is asked again with the next block.
-            if persisting.is_none() && size_bytes > asked_at && size_bytes - *self.persisted.borrow() >= PERSIST_BYTES {
+            if persisting.is_none() && size_bytes > asked_at && size_bytes - *self.persisted.borrow() >= self.writer.persist_every_bytes() {
                 asked_at = size_bytes;
                 persisting = Some(self.writer.persist().await?);
             }

@@ -119,10 +119,11 @@ pub trait Uploads {
     /// no such upload.
     async fn take_upload(&self, owner: UserId, upload_id: &str, now: Timestamp) -> Result<Option<OpenUpload>, StoreError>;
 
-    /// Records what is durable of an upload, in the place of what was recorded before, and counts it.
+    /// Records what is durable of an upload, in the place of what was recorded before, and counts it. Only with `first` may there be no record
+    /// of it yet: whoever had one and finds none learns that the upload was dropped.
     ///
-    /// [`Recorded::TakenOver`] when somebody has a later hold, or when the owner is deleted. A repeat writes the same again.
-    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError>;
+    /// [`Recorded::TakenOver`] when somebody has a later hold or dropped it, or when the owner is deleted. A repeat writes the same again.
+    async fn record_upload(&self, upload: &OpenUpload, first: bool) -> Result<Recorded, StoreError>;
 
     /// Makes an image of an upload like [`create_image`](Images::create_image), which drops the upload in the same transaction. Its
     /// `request_id` is the upload's id.

@@ -189,7 +189,7 @@ pub async fn unpublished_bytes_are_swept_by_age(fixture: &dyn Fixture) {
     sink.persist().await.expect("bytes can be made durable");
     assert_eq!(fixture.blobs().sweep_unpublished(Timestamp(0)).await.expect("sweeping works"), 0);
     assert_eq!(fixture.blobs().sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 1);
-    sink.publish().await.expect_err("its bytes were swept");
+    assert_eq!(sink.publish().await.expect_err("its bytes were swept").kind(), Kind::Conflict);
     assert_eq!(read(fixture.blobs(), &published, 0..100).await.expect("published blobs are not swept"), some_bytes(100));
 }
 

@@ -25,7 +25,7 @@ pub enum Recorded {
         /// What was recorded before and has another key: nothing names it any more, so it is to be discarded.
         replaced: Option<PartialBlob>,
     },
-    /// Nothing was written: somebody has a later hold, or the owner is deleted.
+    /// Nothing was written: somebody has a later hold or dropped the upload, or the owner is deleted.
     TakenOver,
 }
 

@@ -18,7 +18,7 @@ use super::{
     sync_folder,
 };
 use crate::{
-    StoreError, StoreId,
+    Kind, StoreError, StoreId,
     blobs::{BlobWriter, Persisting},
     random_hex,
 };
@@ -78,6 +78,10 @@ impl FolderWriter {
 
 #[async_trait]
 impl BlobWriter for FolderWriter {
+    fn persist_every_bytes(&self) -> u64 {
+        8 << 20
+    }
+
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         let (staged, size_bytes) = (Arc::clone(&self.staged), bytes.len() as u64);
         blocking(move || staged.append(&bytes)).await?;
@@ -104,8 +108,13 @@ impl BlobWriter for FolderWriter {
     async fn publish(self: Box<Self>) -> Result<(), StoreError> {
         blocking(move || {
             self.staged.persist()?;
-            publish(&self.shared, &self.staged, &self.path)
-                .map_err(|error| io_error(format!("publish {}", self.path.file.display()), error))
+            publish(&self.shared, &self.staged, &self.path).map_err(|error| {
+                let file = self.path.file.display();
+                if error.kind() == io::ErrorKind::NotFound && !self.staged.path.exists() {
+                    return StoreError::caused_by(Kind::Conflict, format!("what was written of {file} was removed"), error);
+                }
+                io_error(format!("publish {file}"), error)
+            })
         })
         .await
     }
@@ -152,7 +161,6 @@ pub(super) fn write_store_id(layout: &Layout, id: &StoreId) -> Result<(), StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
 
     #[test]
     fn a_full_disk_is_told_from_one_that_is_away() {

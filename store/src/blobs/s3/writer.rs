@@ -93,6 +93,10 @@ impl Upload {
 
 #[async_trait]
 impl BlobWriter for S3Writer {
+    fn persist_every_bytes(&self) -> u64 {
+        PART_BYTES as u64
+    }
+
     async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
         while !bytes.is_empty() {

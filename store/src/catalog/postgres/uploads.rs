@@ -25,13 +25,16 @@ impl Uploads for Postgres {
         Ok(upload.bind(owner.0).bind(upload_id).bind(now.0).fetch_optional(&self.pool).await?)
     }
 
-    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError> {
+    async fn record_upload(&self, upload: &OpenUpload, first: bool) -> Result<Recorded, StoreError> {
         let mut tx = self.pool.begin().await?;
         if !lock_owner(&mut tx, upload.owner).await? {
             return Ok(Recorded::TakenOver);
         }
         let before = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
         let before: Option<OpenUpload> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
+        if before.is_none() && !first {
+            return Ok(Recorded::TakenOver);
+        }
         let recorded = query(
             "INSERT INTO uploads (owner_id, upload_id, hold, key, place, size_bytes, block_crc32c, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

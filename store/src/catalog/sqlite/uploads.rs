@@ -29,14 +29,14 @@ impl Uploads for Sqlite {
         Ok(upload.bind(owner.0).bind(upload_id).bind(now.0).fetch_optional(&self.writer).await?)
     }
 
-    async fn record_upload(&self, upload: &OpenUpload) -> Result<Recorded, StoreError> {
+    async fn record_upload(&self, upload: &OpenUpload, first: bool) -> Result<Recorded, StoreError> {
         let mut tx = self.write().await?;
         if users::user(&mut tx, upload.owner).await?.is_none() {
             return Ok(Recorded::TakenOver);
         }
         let before = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
         let before: Option<OpenUpload> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
-        if before.as_ref().is_some_and(|before| before.hold > upload.hold) {
+        if before.as_ref().map_or(!first, |before| before.hold > upload.hold) {
             return Ok(Recorded::TakenOver);
         }
         query(

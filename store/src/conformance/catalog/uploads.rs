@@ -11,7 +11,7 @@ fn upload(owner: UserId, hold: i64, size_bytes: u64) -> OpenUpload {
 }
 
 async fn record(catalog: &dyn Catalog, upload: &OpenUpload) -> Recorded {
-    catalog.record_upload(upload).await.expect("an answer")
+    catalog.record_upload(upload, true).await.expect("an answer")
 }
 
 async fn unfinished_bytes(catalog: &dyn Catalog, owner: UserId) -> u64 {
@@ -69,7 +69,7 @@ pub(super) async fn of_holders_at_once_the_latest_is_left(fresh: Fresh) {
         let upload_id = format!("upload {round}");
         let recorded = at_once(8, |index| {
             let (catalog, upload_id) = (fresh.catalog.clone(), upload_id.clone());
-            async move { catalog.record_upload(&OpenUpload { upload_id, ..upload(owner, index as i64, 100 + index as u64) }).await }
+            async move { catalog.record_upload(&OpenUpload { upload_id, ..upload(owner, index as i64, 100 + index as u64) }, true).await }
         });
         let recorded = recorded.await;
         assert!(matches!(recorded[7].as_ref().expect("an answer"), Recorded::Done { .. }), "{recorded:?}");
@@ -125,6 +125,10 @@ pub(super) async fn a_dropped_upload_is_gone_and_counts_no_more(fresh: Fresh) {
     assert!(!catalog.drop_upload(owner, "upload 1", open.hold).await.expect("an answer"));
     assert_eq!((catalog.open_upload(owner, "upload 1").await.expect("an answer"), unfinished_bytes(catalog, owner).await), (None, 0));
     assert_eq!(catalog.finish_upload(finished(&open), open.hold, BEGIN).await.expect("an answer"), None);
+    assert_eq!(catalog.record_upload(&open, false).await.expect("an answer"), Recorded::TakenOver, "whoever recorded it learns of it");
+    assert_eq!((catalog.open_upload(owner, "upload 1").await.expect("an answer"), unfinished_bytes(catalog, owner).await), (None, 0));
+    assert_eq!(record(catalog, &open).await, NEW, "somebody may begin it anew");
+    assert_eq!(catalog.record_upload(&open, false).await.expect("an answer"), NEW);
 }
 
 pub(super) async fn stale_uploads_are_the_old_ones_and_those_of_deleted_users(fresh: Fresh) {

@@ -1,0 +1,38 @@
+//! What a worker of its own tells of itself.
+
+use tintype_tests::{Http, Tintype, Upload, pictures};
+
+#[tokio::test]
+async fn a_worker_tells_its_metrics_where_it_is_told_to() {
+    let mut tintype = Tintype::cluster(0).await;
+    tintype.set("TINTYPE_METRICS_ADDR", "127.0.0.1:0");
+    tintype.start_worker();
+    let place = |line: &str| Some(line.split_once("metrics are at ")?.1.strip_suffix("/metrics")?.to_owned());
+    let metrics = Http::new(&tintype.workers[0].line(place).await, None);
+    let client = tintype.client().await;
+    let image = client.upload(Upload::new("a.png", pictures::png(40, 30, 1))).await.expect("an image");
+    client.settled(image.id).await;
+
+    let told = metrics.get("/metrics", &[]).await;
+    assert_eq!(told.status, 200);
+    assert_eq!(told.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let made = told.text().lines().find_map(|line| line.strip_prefix("tintype_conversions_total{outcome=\"made\"} "));
+    assert_eq!(made, Some("1"), "{}", told.text());
+    assert!(told.text().contains("tintype_conversion_seconds"), "{}", told.text());
+    for elsewhere in ["/", "/metrics/more", "/healthz"] {
+        assert_eq!(metrics.get(elsewhere, &[]).await.status, 404, "{elsewhere}");
+    }
+    assert_eq!(metrics.get("/metrics", &[]).await.status, 200, "and again");
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_had_is_told_and_nothing_starts() {
+    let mut tintype = Tintype::cluster(0).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    let address = taken.local_addr().expect("a bound port has an address").to_string();
+    tintype.set("TINTYPE_METRICS_ADDR", &address);
+    tintype.start_worker();
+    let worker = &mut tintype.workers[0];
+    assert_eq!(worker.ended().await.code(), Some(1));
+    worker.line(|line| line.contains(&format!("metrics address {address}")).then_some(())).await;
+}
