@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn every_processor_gives_the_same_bits() {
-        let noisy = RgbImage::from_fn(150, 90, |x, y| Rgb([(x * 7 ^ y * 3) as u8, (x * y / 5) as u8, (x * x / 9 + y) as u8]));
+        let noisy = RgbImage::from_fn(150, 90, |x, y| Rgb([((x * 7) ^ (y * 3)) as u8, (x * y / 5) as u8, (x * x / 9 + y) as u8]));
         for factors in [jpeg_encoder::SamplingFactor::R_4_4_4, jpeg_encoder::SamplingFactor::R_4_2_0] {
             let jpeg = jpeg(&noisy, factors, 2);
             for eighths in [1, 2, 4] {

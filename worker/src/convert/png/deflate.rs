@@ -133,6 +133,18 @@ fn count(block: &[u8], sequences: &[Sequence]) -> ([u32; SYMBOLS], [u32; DISTANC
     (counts, distances)
 }
 
+/// How many bits a block takes with codes of its own, but for these.
+pub(super) fn data_bits(block: &[u8], sequences: &[Sequence]) -> u64 {
+    let (counts, distance_counts) = count(block, sequences);
+    let more = sequences.iter().map(|it| u64::from(length_symbol(it.length).2 + distance_symbol(it.distance).2));
+    coded_bits(&counts) + coded_bits(&distance_counts) + more.sum::<u64>()
+}
+
+fn coded_bits<const N: usize>(counts: &[u32; N]) -> u64 {
+    let lengths = code_lengths(counts, MAX_CODE_BITS);
+    counts.iter().zip(lengths).map(|(count, length)| u64::from(*count) * u64::from(length)).sum()
+}
+
 /// Symbol, further bits and how many of these tell a length of 3 to 258 bytes (RFC 1951, section 3.2.5).
 fn length_symbol(length: usize) -> (usize, u64, u32) {
     if length == MAX_LENGTH {

@@ -6,6 +6,7 @@ mod filter;
 mod huffman;
 mod matches;
 mod parts;
+mod trial;
 
 use image::DynamicImage;
 use libdeflater::{CompressionLvl, Compressor};
@@ -16,6 +17,7 @@ use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, r
 pub(super) use deep::frames as deep_frames;
 use deflate::Search;
 use parts::Parts;
+use trial::Trial;
 
 /// Level of libdeflate.
 const SMALL_LEVEL: i32 = 8;
@@ -82,7 +84,7 @@ fn encode_small(samples: &[u8], width: u32, height: u32, pixels: image::ColorTyp
     let mut bytes = Vec::new();
     let mut writer = begin(&mut bytes, width, height, pixels, metadata)?;
     let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
-    let filtered = filter::filtered(samples, &vec![0; width as usize * bytes_per_pixel], bytes_per_pixel);
+    let filtered = filter::filtered(samples, &vec![0; width as usize * bytes_per_pixel], bytes_per_pixel, &mut Trial::new());
     for part in with_libdeflate(&filtered, SMALL_LEVEL)?.chunks(MAX_IDAT_BYTES) {
         writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
     }

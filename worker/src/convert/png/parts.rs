@@ -6,6 +6,7 @@ use super::{
     super::companion::{self, Shared},
     deflate::{Deflater, Part, Search, Stream},
     filter::{self, BAND_ROWS},
+    trial::Trial,
 };
 
 /// Bytes of rows that are deflated together, about: enough that what repeats earlier parts is not missed.
@@ -13,6 +14,12 @@ const PART_BYTES: usize = 1 << 19;
 
 /// Parts that are not in the file yet. The companion is done with the first of so many, or nearly.
 const MAX_UNDER_WAY: usize = 4;
+
+/// What makes a part of rows.
+struct Maker {
+    trial: Trial,
+    deflater: Deflater,
+}
 
 /// Takes rows in order. The bytes do not depend on how many come at once.
 pub(super) struct Parts {
@@ -24,8 +31,8 @@ pub(super) struct Parts {
     above: Vec<u8>,
     rows: Vec<u8>,
     /// Each comes back with what made it.
-    under_way: VecDeque<Shared<(Part, Deflater)>>,
-    deflaters: Vec<Deflater>,
+    under_way: VecDeque<Shared<(Part, Maker)>>,
+    makers: Vec<Maker>,
     stream: Stream,
 }
 
@@ -41,7 +48,7 @@ impl Parts {
             above: vec![0; row_bytes],
             rows: Vec::new(),
             under_way: VecDeque::new(),
-            deflaters: Vec::new(),
+            makers: Vec::new(),
             stream: Stream::new(),
         }
     }
@@ -75,18 +82,19 @@ impl Parts {
         let last = rows[rows.len() - self.row_bytes..].to_vec();
         let above = std::mem::replace(&mut self.above, last);
         let bytes_per_pixel = self.bytes_per_pixel;
-        let mut deflater = self.deflaters.pop().unwrap_or_else(|| Deflater::new(self.search));
+        let search = self.search;
+        let mut maker = self.makers.pop().unwrap_or_else(|| Maker { trial: Trial::new(), deflater: Deflater::new(search) });
         self.under_way.push_back(companion::share(move || {
-            let part = deflater.part(&filter::filtered(&rows, &above, bytes_per_pixel));
-            (part, deflater)
+            let filtered = filter::filtered(&rows, &above, bytes_per_pixel, &mut maker.trial);
+            (maker.deflater.part(&filtered), maker)
         }));
         while self.under_way.len() > MAX_UNDER_WAY && self.append_first() {}
     }
 
     fn append_first(&mut self) -> bool {
         let Some(first) = self.under_way.pop_front() else { return false };
-        let (part, deflater) = first.wait();
-        self.deflaters.push(deflater);
+        let (part, maker) = first.wait();
+        self.makers.push(maker);
         self.stream.append(&part);
         true
     }
