@@ -9,13 +9,13 @@ mod read;
 pub mod s3;
 mod sink;
 
-use std::{fmt::Debug, ops::Range};
+use std::{fmt::Debug, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::{BlobKey, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
+use crate::{AnnouncedFile, BlobKey, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
 
 pub use checksum::ContentHasher;
 pub use read::{read_checked, read_partial_checked};
@@ -60,8 +60,21 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     /// when they began. Bounded: what is left over is taken by the next call. Returns how many.
     async fn sweep_unpublished(&self, before: Timestamp) -> Result<u64, StoreError>;
 
+    /// Signs a request with which somebody without an account puts this file under `key` by himself, for `ttl` from now. What came by it is read
+    /// like any blob, and is to be compared with what was announced. `None` where the store cannot be reached but through this program.
+    async fn sign_put(&self, key: &BlobKey, file: &AnnouncedFile, ttl: Duration) -> Result<Option<SignedPut>, StoreError>;
+
     /// Answers when blobs can be read and, where trying costs nothing, written.
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// A PUT that the blob store takes from anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedPut {
+    /// Where to.
+    pub url: String,
+    /// Names, in lower case, and values of the headers that have to be sent just so.
+    pub headers: Vec<(String, String)>,
 }
 
 /// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written, unless it is to be kept.
