@@ -7,12 +7,15 @@ use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
 use tintype_proto::v1::{ErrorReason, UploadChunk, UploadStart};
 use tintype_store::{
-    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, StoredBlob, Timestamp, UserId,
+    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, RenditionState, StoredBlob, Timestamp, UserId,
     blobs::{BlobSink, read_partial_checked},
     header::HeaderScanner,
 };
 
-use super::{unfinished::Unfinished, upload::check_chunk};
+use super::{
+    unfinished::Unfinished,
+    upload::{check_chunk, hint},
+};
 use crate::{
     core::SharedCore,
     status::{Chain, Refusal},
@@ -145,6 +148,9 @@ impl Incoming {
         if let Some(mut unfinished) = self.unfinished.take() {
             if finished.repeated { unfinished.give_up().await } else { unfinished.finished(&finished.image).await }
         }
+        let pending = finished.image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
+        let pending = pending.map(|rendition| rendition.id).collect();
+        self.core.shutdown.spawn(hint(self.core.stores.clone(), pending));
         Ok(finished)
     }
 
