@@ -13,6 +13,7 @@ mod health;
 mod healthcheck;
 mod http;
 mod limits;
+mod links;
 mod port;
 mod rpc;
 mod status;
@@ -21,6 +22,7 @@ mod welcome;
 mod wire;
 mod wire_admin;
 mod wire_edits;
+mod wire_links;
 mod wire_shares;
 mod wire_verify;
 

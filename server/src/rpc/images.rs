@@ -1,6 +1,7 @@
 use tintype_proto::v1::{
-    self, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest,
-    DownloadImagesRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, GetUploadRequest,
+    self, CreateDownloadUrlRequest, CreateDownloadUrlResponse, CreateRenditionRequest, CreateRenditionResponse, CreateUploadUrlRequest,
+    CreateUploadUrlResponse, DeleteImageRequest, DeleteImageResponse, DownloadImageRequest, DownloadImagesRequest, ErrorReason,
+    FinishUploadRequest, FinishUploadResponse, GetImageRequest, GetImageResponse, GetLimitsRequest, GetLimitsResponse, GetUploadRequest,
     GetUploadResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest, ListSharesResponse, RetryRenditionRequest,
     RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest, UnshareImageResponse, UpdateImageRequest,
     UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest, image_service_server::ImageService,
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bulk, download, edits, page, shares, unfinished, upload, watch};
+use super::{bulk, download, edits, links, page, shares, unfinished, upload, watch};
 use crate::{
     auth::Caller,
     core::SharedCore,
@@ -141,6 +142,21 @@ impl ImageService for ImageRpcs {
     async fn get_upload(&self, request: Request<GetUploadRequest>) -> Result<Response<GetUploadResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(unfinished::get(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn create_upload_url(&self, request: Request<CreateUploadUrlRequest>) -> Result<Response<CreateUploadUrlResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(links::create_upload_url(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn finish_upload(&self, request: Request<FinishUploadRequest>) -> Result<Response<FinishUploadResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(links::finish_upload(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn create_download_url(&self, request: Request<CreateDownloadUrlRequest>) -> Result<Response<CreateDownloadUrlResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(links::create_download_url(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn download_image(&self, request: Request<DownloadImageRequest>) -> Result<Response<Self::DownloadImageStream>, Status> {
