@@ -1,6 +1,6 @@
 //! Files that come by signed URLs, to the HTTP port and to a bucket.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, fs, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
@@ -172,6 +172,33 @@ async fn only_the_announced_file_comes_to_a_bucket() {
     assert!(refused.is(ErrorReason::UploadNotReceived), "{refused:?}");
     assert_eq!(put(&link, &[], &png).await.status, 200);
     client.finish_upload(&link.upload_id).await.expect("an image");
+}
+
+#[tokio::test]
+async fn the_documented_rules_let_browsers_send_what_a_link_says() {
+    let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/s3.md")).expect("there is a page about S3");
+    let rules = docs.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```")).expect("it has rules").0;
+    let rules: serde_json::Value = serde_json::from_str(rules).expect("they are JSON");
+    let rule = &rules["CORSRules"][0];
+    let each = |name: &str, tag: &str| {
+        let values = rule[name].as_array().expect("a list").iter();
+        values.map(|value| format!("<{tag}>{}</{tag}>", value.as_str().expect("a text"))).collect::<Vec<_>>().concat()
+    };
+    let parts = [each("AllowedOrigins", "AllowedOrigin"), each("AllowedMethods", "AllowedMethod"), each("AllowedHeaders", "AllowedHeader")];
+    let own = Bucket::with_rules(&format!("<CORSConfiguration><CORSRule>{}</CORSRule></CORSConfiguration>", parts.concat())).await;
+    let bucket = Bucket::new().await;
+    let tintype = on_bucket(&bucket).await;
+    let link = link(&library(&tintype, "admin"), b"a file").await;
+    let headers = link.headers.keys().map(String::as_str).collect::<Vec<_>>().join(",");
+    let (http, place) = place(&format!("{own}/any/object"));
+    let allowed = async |origin: &str, method: &str| {
+        let asked = [("origin", origin), ("access-control-request-method", method), ("access-control-request-headers", &headers)];
+        let answer = http.send("OPTIONS", &place, &asked, b"").await;
+        answer.headers.get("access-control-allow-origin").is_some_and(|allowed| allowed == origin)
+    };
+    let origin = rule["AllowedOrigins"][0].as_str().expect("a text");
+    assert_eq!((allowed(origin, "PUT").await, allowed(origin, "DELETE").await), (true, false), "{headers}");
+    assert!(!allowed("https://other.example.org", "PUT").await);
 }
 
 async fn of_files_that_come_at_once_exactly_one_is_taken(tintype: Tintype, taken: u16, late: &[u16]) {

@@ -122,6 +122,8 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         max_bulk_pictures: Limits::MAX_BULK_PICTURES as i32,
         max_shares_per_image: Limits::MAX_SHARES_PER_IMAGE as i32,
         upload_expiry: seconds(limits.upload_expiry),
+        max_upload_url_ttl: seconds(Limits::MAX_UPLOAD_LINK_TTL),
+        max_download_url_ttl: seconds(Limits::MAX_DOWNLOAD_LINK_TTL),
     }
 }
 
