@@ -52,7 +52,7 @@ impl TlsOptions {
         TlsOptions::default()
     }
 
-    /// Trusts these authorities and no others: one or more certificates as PEM.
+    /// Trusts these authorities and no others: one or more certificates as PEM. A file that goes by a signed URL goes to whom the system trusts, too.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> TlsOptions {
         self.ca_pem = Some(pem.into());
         self

@@ -81,7 +81,8 @@ impl Transfers {
         let refused = |error| Error::bad_setting_from("the TLS settings cannot be used", error);
         let mut builder = reqwest::Client::builder().user_agent(&self.user_agent).connect_timeout(self.connect_timeout);
         if let Some(pem) = self.tls.ca() {
-            builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(refused)?);
+            // A bucket may be somebody else's, with a certificate that the system trusts.
+            builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(refused)?);
         }
         if let Some((certificate, key)) = self.tls.identity() {
             let pem = [certificate, b"\n", key].concat();
