@@ -61,8 +61,10 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     async fn sweep_unpublished(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Signs a request with which somebody without an account puts this file under `key` by himself, for `ttl` from now. What came by it is read
-    /// like any blob, and is to be compared with what was announced. `None` where the store cannot be reached but through this program.
-    async fn sign_put(&self, key: &BlobKey, file: &AnnouncedFile, ttl: Duration) -> Result<Option<SignedPut>, StoreError>;
+    /// like any blob, and is to be compared with what was announced. `None`, as here, where the store is reached through this program alone.
+    async fn sign_put(&self, _key: &BlobKey, _file: &AnnouncedFile, _ttl: Duration) -> Result<Option<SignedPut>, StoreError> {
+        Ok(None)
+    }
 
     /// Answers when blobs can be read and, where trying costs nothing, written.
     async fn ping(&self) -> Result<(), StoreError>;

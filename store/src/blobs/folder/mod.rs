@@ -17,7 +17,6 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -29,8 +28,8 @@ use self::{
     list::{Walk, timestamp},
     writer::{FolderWriter, Staged},
 };
-use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES, SignedPut};
-use crate::{AnnouncedFile, BlobKey, Kind, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
+use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES};
+use crate::{BlobKey, Kind, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
 
 /// Blobs in a folder. Cheap to clone; all clones are one. Any number of processes may use one folder.
 #[derive(Debug, Clone)]
@@ -173,10 +172,6 @@ impl Blobs for Folder {
             shared.sweep_staging(before).map_err(|error| io_error(format!("sweep the staging folder of {}", shared.layout), error))
         })
         .await
-    }
-
-    async fn sign_put(&self, _key: &BlobKey, _file: &AnnouncedFile, _ttl: Duration) -> Result<Option<SignedPut>, StoreError> {
-        Ok(None)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
