@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Gate, required};
+use crate::{Gate, Http, required};
 
 /// A part of the bucket of the tests, a test's own. Programs get there through the gate, the test itself goes around it.
 #[derive(Debug)]
@@ -53,6 +53,23 @@ impl Bucket {
     pub fn config(&self) -> S3Config {
         let config: S3Config = self.url.parse().expect("it is the URL of a bucket");
         S3Config { endpoint: Some(self.endpoint.clone()), ..config }
+    }
+
+    /// Makes a whole bucket with these rules for browsers, in the words of the protocol, and returns its URL.
+    pub async fn with_rules(rules: &str) -> String {
+        let (name, endpoint) = (format!("tintype-{}", random_hex()), required("TINTYPE_TEST_S3_ENDPOINT"));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = AmazonS3Builder::from_env().with_bucket_name(&name).with_endpoint(&endpoint).with_allow_http(true).build();
+        let client = client.expect("the variables of the tests are right");
+        let http = Http::new(&endpoint, None);
+        for (query, body) in [(&[][..], ""), (&[("cors", "")][..], rules)] {
+            let options = SignedUrlOptions::default().with_query(query.iter().copied());
+            let url = client.signed_url_opts("PUT".parse().expect("a method"), &Path::default(), Duration::from_mins(1), &options).await;
+            let url = url.expect("a URL can be signed").to_string();
+            let answer = http.send("PUT", url.strip_prefix(&endpoint).expect("it leads there"), &[], body.as_bytes()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        format!("{endpoint}/{name}")
     }
 
     /// Names of all objects in it.

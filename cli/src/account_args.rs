@@ -222,7 +222,7 @@ pub(crate) enum RoleArg {
 }
 
 /// `90s`, `30m`, `12h` or `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
     counted(text, &units).map(Duration::from_secs).ok_or_else(|| "say it as 90s, 30m, 12h or 7d".to_owned())
 }

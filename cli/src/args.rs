@@ -1,13 +1,13 @@
 //! What can be said on the command line. `--help` is the reference.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tintype_client::Format;
 
 use crate::{
-    account_args::{Admin, Token},
+    account_args::{Admin, Token, duration},
     edit_args::{Edit, Render, SpecArgs, label},
     pem::Pem,
 };
@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Share(ShareWith),
     /// Let others see an image no more
     Unshare(Unshare),
+    /// Print a link at which anybody gets an image without an account, until it ends
+    Link(Link),
     /// Try failed renditions again
     Retry(Retry),
     /// Show what happens to images until interrupted: a line for each change with its id, file name, what changed (`exists` for what is there
@@ -127,8 +129,24 @@ pub(crate) struct Upload {
     #[arg(long, short)]
     pub(crate) recursive: bool,
     /// Send nothing, but give up the uploads of these files that an earlier run began and did not finish, and free the room they take
-    #[arg(long, conflicts_with_all = ["wait", "label"])]
+    #[arg(long, conflicts_with_all = ["wait", "label", "direct"])]
     pub(crate) cancel: bool,
+    /// Send each file by a signed URL: to the bucket itself where the server has one. Each is read twice
+    #[arg(long)]
+    pub(crate) direct: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Link {
+    /// Id of the image
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) id: i64,
+    /// The format wanted; jpeg if it is not said
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// How long the link is good, up to 7d: 90s, 30m, 12h or 7d
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15m")]
+    pub(crate) expires: Duration,
 }
 
 #[derive(Debug, Group)]

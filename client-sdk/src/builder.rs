@@ -7,6 +7,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use crate::{
     Client, Error, Result, RetryPolicy, Secret, TokenProvider,
     token::{PasswordSignIn, StaticToken},
+    transfers::Transfers,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ impl TlsOptions {
         TlsOptions::default()
     }
 
-    /// Trusts these authorities and no others: one or more certificates as PEM.
+    /// Trusts these authorities and no others: one or more certificates as PEM. A file that goes by a signed URL goes to whom the system trusts, too.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> TlsOptions {
         self.ca_pem = Some(pem.into());
         self
@@ -67,6 +68,14 @@ impl TlsOptions {
     pub fn domain(mut self, name: impl Into<String>) -> TlsOptions {
         self.domain = Some(name.into());
         self
+    }
+
+    pub(crate) fn ca(&self) -> Option<&[u8]> {
+        self.ca_pem.as_deref()
+    }
+
+    pub(crate) fn identity(&self) -> Option<(&[u8], &[u8])> {
+        self.identity.as_ref().map(|(certificate, key)| (certificate.as_slice(), key.as_slice()))
     }
 
     fn config(self) -> ClientTlsConfig {
@@ -161,7 +170,7 @@ impl ClientBuilder {
         };
         let bad_url = |error| Error::bad_setting_from(format!("`{}` is not the URL of a server", self.url), error);
         let mut endpoint = Endpoint::from_shared(self.url.clone())
-            .and_then(|endpoint| endpoint.user_agent(user_agent))
+            .and_then(|endpoint| endpoint.user_agent(user_agent.clone()))
             .map_err(bad_url)?
             .connect_timeout(self.connect_timeout)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -170,7 +179,7 @@ impl ClientBuilder {
             Some("http") => {}
             Some("https") => {
                 let refused = |error| Error::bad_setting_from("the TLS settings cannot be used", error);
-                endpoint = endpoint.tls_config(self.tls.config()).map_err(refused)?;
+                endpoint = endpoint.tls_config(self.tls.clone().config()).map_err(refused)?;
             }
             _ => return Err(Error::bad_setting(format!("`{}` must begin with http:// or https://", self.url))),
         }
@@ -180,7 +189,8 @@ impl ClientBuilder {
             SignIn::Provider(provider) => Some(provider),
             SignIn::Password { user_name, password } => Some(Arc::new(PasswordSignIn::new(channel.clone(), user_name, password))),
         };
-        Ok(Client::new(channel, tokens, self.retry, self.call_timeout))
+        let transfers = Transfers::new(self.tls, user_agent, self.connect_timeout);
+        Ok(Client::new(channel, tokens, self.retry, self.call_timeout, Arc::new(transfers)))
     }
 }
 

@@ -15,7 +15,7 @@ use tonic::{
 use crate::{
     Admin, ClientBuilder, CreateRendition, DownloadImages, DownloadRequest, Error, ErrorKind, Event, Format, Image, ImageState, Limits,
     ListImages, Rendition, Result, RetryPolicy, Secret, SignIn, Source, TokenProvider, Tokens, UpdateImage, Upload, User, Users, Watch,
-    retry::Attempts, token, wire,
+    retry::Attempts, token, transfers::Transfers, wire,
 };
 
 /// A connection to a Tintype service.
@@ -30,6 +30,7 @@ struct Shared {
     tokens: Option<Arc<dyn TokenProvider>>,
     retry: RetryPolicy,
     call_timeout: Duration,
+    transfers: Arc<Transfers>,
 }
 
 impl Client {
@@ -50,15 +51,21 @@ impl Client {
         ClientBuilder::new(url.into())
     }
 
-    pub(crate) fn new(channel: Channel, tokens: Option<Arc<dyn TokenProvider>>, retry: RetryPolicy, call_timeout: Duration) -> Client {
-        Client(Arc::new(Shared { channel, tokens, retry, call_timeout }))
+    pub(crate) fn new(
+        channel: Channel,
+        tokens: Option<Arc<dyn TokenProvider>>,
+        retry: RetryPolicy,
+        call_timeout: Duration,
+        transfers: Arc<Transfers>,
+    ) -> Client {
+        Client(Arc::new(Shared { channel, tokens, retry, call_timeout, transfers }))
     }
 
     /// The same connection and settings with another token.
     #[must_use]
     pub fn with_token(&self, token: impl Into<Secret>) -> Client {
         let tokens: Arc<dyn TokenProvider> = Arc::new(token::StaticToken(token.into()));
-        Client::new(self.0.channel.clone(), Some(tokens), self.0.retry, self.0.call_timeout)
+        Client::new(self.0.channel.clone(), Some(tokens), self.0.retry, self.0.call_timeout, self.0.transfers.clone())
     }
 
     /// Exchanges a user's name and password for a token: a builder, see [`SignIn`]. This client goes on as before: see
@@ -227,6 +234,10 @@ impl Client {
                 Err(status) => call.failed(status.into()).await?,
             }
         }
+    }
+
+    pub(crate) fn transfers(&self) -> &Transfers {
+        &self.0.transfers
     }
 
     pub(crate) fn channel(&self) -> Channel {

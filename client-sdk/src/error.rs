@@ -142,6 +142,11 @@ impl Error {
         Error(Arc::new(Inner::Refused { code: Code::from(status.code), message: status.message.clone(), details }))
     }
 
+    /// Said by a server that does not speak gRPC.
+    pub(crate) fn refused(code: Code, message: impl Into<String>) -> Error {
+        Error(Arc::new(Inner::Refused { code, message: message.into(), details: Box::default() }))
+    }
+
     pub(crate) fn local(context: impl Into<String>, source: io::Error) -> Error {
         Error(Arc::new(Inner::Local { context: context.into(), source }))
     }

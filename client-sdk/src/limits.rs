@@ -60,6 +60,10 @@ pub struct Limits {
     pub max_shares_per_image: u32,
     /// How long what is durable of an unfinished upload is kept.
     pub upload_expiry: Duration,
+    /// How long a link by which a file comes is good at most.
+    pub max_upload_url_ttl: Duration,
+    /// How long a link at which anybody gets a picture is good at most.
+    pub max_download_url_ttl: Duration,
     /// Pictures of one bulk download: images times formats.
     pub max_bulk_pictures: u32,
     /// Formats that are taken.

@@ -124,6 +124,11 @@ impl Upload {
         Ok(())
     }
 
+    /// The SHA-256 that its bytes must have, if that was said.
+    pub(crate) fn announced(&self) -> Option<[u8; 32]> {
+        self.sha256
+    }
+
     pub(crate) fn stored_name(&self) -> String {
         self.file_name.clone().or_else(|| self.source.file_name()).unwrap_or_else(|| DEFAULT_FILE_NAME.to_owned())
     }

@@ -162,6 +162,8 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         max_labels_bytes: unsigned_32(limits.max_labels_bytes),
         max_shares_per_image: unsigned_32(limits.max_shares_per_image),
         upload_expiry: duration(limits.upload_expiry.as_ref()),
+        max_upload_url_ttl: duration(limits.max_upload_url_ttl.as_ref()),
+        max_download_url_ttl: duration(limits.max_download_url_ttl.as_ref()),
         max_bulk_pictures: unsigned_32(limits.max_bulk_pictures),
         input_formats: answer.input_formats.into_iter().map(format).collect(),
         output_formats: answer.output_formats.into_iter().map(format).collect(),

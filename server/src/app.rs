@@ -25,6 +25,7 @@ use crate::{
     health::watch_health,
     http,
     limits::Limits,
+    links::Links,
     port::{Places, Port, Tls, TlsFiles},
     status::Chain,
     usage::Usage,
@@ -59,6 +60,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     let core = Arc::new(Core {
         authorizer: Authorizer::new(stores.catalog.clone()),
         changes: Changes::follow(stores.catalog.clone(), &*stores.nudges, &shutdown).await?,
+        links: Links::new(stores.catalog.clone(), config.public_url.clone()),
         passwords,
         throttle: Throttle::new(),
         usage: Usage::new(stores.catalog.clone()),
@@ -91,6 +93,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     let grpc_listener = TcpListener::bind(config.grpc_addr).await.with_context(|| format!("gRPC address {}", config.grpc_addr))?;
     let http_listener = TcpListener::bind(config.http_addr).await.with_context(|| format!("HTTP address {}", config.http_addr))?;
     let addresses = welcome::Addresses { grpc: grpc_listener.local_addr()?, http: http_listener.local_addr()?, tls: tls.is_some() };
+    core.links.listens_at(addresses.http_url());
     let places = Places::new(core.limits.max_connections, core.limits.max_connections_per_source);
     let port = |http1| Port::new(&core.limits, places.clone(), tls.clone(), http1, shutdown.clone());
     port(false).serve(grpc_listener, grpc);

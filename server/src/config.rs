@@ -30,6 +30,11 @@ pub struct Config {
     #[arg(long, env = "TINTYPE_HTTP_ADDR", default_value = "127.0.0.1:7771", value_name = "ADDR", global = true)]
     pub(crate) http_addr: SocketAddr,
 
+    /// Where clients find the HTTP port, for the links that lead to it: `https://images.example.org`, with a path before which a proxy puts
+    /// nothing else. Default: the address of the HTTP port.
+    #[arg(long, env = "TINTYPE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub(crate) public_url: Option<String>,
+
     #[arg(skip)]
     pub(crate) admin_password: Option<SecretString>,
 
@@ -145,6 +150,15 @@ struct ServerLimitArgs {
     /// How long a watch is silent at most, in seconds.
     #[arg(long, env = "TINTYPE_WATCH_HEARTBEAT_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     watch_heartbeat_secs: u64,
+}
+
+/// What can stand before the path of a link.
+fn public_url(text: &str) -> Result<String, String> {
+    let uri: axum::http::Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.query().is_some() {
+        return Err("must begin with http:// or https:// and have no query".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// A count that may not be zero.

@@ -8,6 +8,7 @@ use crate::{
     auth::{Authorizer, Passwords, Throttle},
     changes::Changes,
     limits::Limits,
+    links::Links,
     usage::Usage,
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct Core {
     pub(crate) throttle: Throttle,
     pub(crate) usage: Usage,
     pub(crate) changes: Changes,
+    pub(crate) links: Links,
     pub(crate) limits: Limits,
     /// Formats that every image gets, apart from the one it has.
     pub(crate) auto_formats: Vec<Format>,

@@ -13,6 +13,7 @@ mod health;
 mod healthcheck;
 mod http;
 mod limits;
+mod links;
 mod port;
 mod rpc;
 #[cfg(all(test, feature = "embedded"))]
@@ -23,6 +24,7 @@ mod welcome;
 mod wire;
 mod wire_admin;
 mod wire_edits;
+mod wire_links;
 mod wire_shares;
 mod wire_verify;
 

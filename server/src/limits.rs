@@ -54,6 +54,14 @@ impl Limits {
     pub(crate) const MAX_LABEL_VALUE_BYTES: usize = 255;
     /// Longest life of a token that has an end.
     pub(crate) const MAX_TTL: Duration = Duration::from_hours(24 * 3650);
+    /// How long a link is good when nothing is said.
+    pub(crate) const DEFAULT_LINK_TTL: Duration = Duration::from_mins(15);
+    /// Longest life of a link by which a file comes.
+    pub(crate) const MAX_UPLOAD_LINK_TTL: Duration = Duration::from_mins(15);
+    /// Longest life of a link by which a picture goes out.
+    pub(crate) const MAX_DOWNLOAD_LINK_TTL: Duration = Duration::from_hours(7 * 24);
+    /// Length of the content type with which a file comes by a link, in bytes.
+    pub(crate) const MAX_CONTENT_TYPE_BYTES: usize = 255;
     /// Chunk size that serves best: the unit of storage and checksums.
     pub(crate) const ADVISED_CHUNK_BYTES: usize = tintype_store::blobs::CHECKSUM_BLOCK_BYTES;
     /// Largest chunk.

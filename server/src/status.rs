@@ -233,9 +233,15 @@ fn code(reason: ErrorReason) -> Code {
         | R::UploadOutOfOrder => Code::InvalidArgument,
         R::TokenMissing | R::TokenInvalid | R::SignInFailed => Code::Unauthenticated,
         R::ImageNotFound | R::RenditionNotFound | R::UserNotFound | R::TokenNotFound | R::UploadNotFound => Code::NotFound,
-        R::NotPermitted => Code::PermissionDenied,
+        R::NotPermitted | R::LinkInvalid | R::LinkExpired => Code::PermissionDenied,
         R::UsernameTaken => Code::AlreadyExists,
-        R::RenditionPending | R::RenditionFailed | R::RenditionNotFailed | R::LastAdmin | R::StoreMismatch => Code::FailedPrecondition,
+        R::RenditionPending
+        | R::RenditionFailed
+        | R::RenditionNotFailed
+        | R::LastAdmin
+        | R::StoreMismatch
+        | R::UploadNotReceived
+        | R::UploadReceived => Code::FailedPrecondition,
         R::OffsetPastEnd | R::ResumeTokenTooOld | R::UploadGap => Code::OutOfRange,
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile | R::UploadTakenOver => Code::Aborted,

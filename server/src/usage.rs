@@ -22,6 +22,8 @@ pub(crate) struct Arriving {
     usage: Usage,
     user: UserId,
     bytes: u64,
+    /// The next ones, which the catalog counts.
+    counted_bytes: u64,
     /// As the catalog said last.
     stored: Stored,
 }
@@ -60,7 +62,13 @@ impl Usage {
         if !stored.has_room(more_bytes) {
             return Err(refusal(user, stored, more_bytes));
         }
-        Ok(Arriving { usage: self.clone(), user, bytes: 0, stored })
+        Ok(Arriving { usage: self.clone(), user, bytes: 0, counted_bytes: 0, stored })
+    }
+
+    /// Begins an upload of which the catalog counts so many bytes already.
+    pub(crate) fn counted(&self, user: UserId, counted_bytes: u64) -> Arriving {
+        let stored = Stored { quota_bytes: u64::MAX, used_bytes: 0 };
+        Arriving { usage: self.clone(), user, bytes: 0, counted_bytes, stored }
     }
 
     async fn stored(&self, user: UserId) -> Result<Stored, StoreError> {
@@ -81,6 +89,12 @@ impl Usage {
 impl Arriving {
     /// Counts bytes that arrived. Refuses them when it is certain that they do not fit into the quota.
     pub(crate) async fn add(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let counted = bytes.min(self.counted_bytes);
+        self.counted_bytes -= counted;
+        let bytes = bytes - counted;
+        if bytes == 0 {
+            return Ok(());
+        }
         self.bytes += bytes;
         *self.usage.lock().entry(self.user).or_default() += bytes;
         if self.stored.has_room(self.usage.arriving_bytes(self.user)) {

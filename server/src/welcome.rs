@@ -23,10 +23,20 @@ pub(crate) struct Addresses {
     pub(crate) tls: bool,
 }
 
+impl Addresses {
+    fn url(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", if self.tls { "https" } else { "http" })
+    }
+
+    /// Where this machine reaches the HTTP port.
+    pub(crate) fn http_url(&self) -> String {
+        self.url(reached_at(self.http))
+    }
+}
+
 /// Prints to stdout; scripts read the two address lines.
 pub(crate) fn print(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) {
-    let scheme = if addresses.tls { "https" } else { "http" };
-    let url = |address: SocketAddr| format!("{scheme}://{address}");
+    let url = |address| addresses.url(address);
     println!("Tintype {} is ready.\n", env!("CARGO_PKG_VERSION"));
     println!("  gRPC     {}", url(addresses.grpc));
     println!("  HTTP     {}  (REST, gRPC-Web, /healthz, /metrics)", url(addresses.http));

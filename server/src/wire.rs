@@ -72,11 +72,20 @@ fn no_control(field: &'static str, value: String) -> Result<String, Refusal> {
 
 /// How long a token is good.
 pub(crate) fn ttl(field: &'static str, value: ProtoDuration) -> Result<Duration, Refusal> {
+    duration(field, value, Limits::MAX_TTL)
+}
+
+/// A time from a second up to `max`, which is of whole days or whole minutes.
+pub(crate) fn duration(field: &'static str, value: ProtoDuration, max: Duration) -> Result<Duration, Refusal> {
     const SECOND: Duration = Duration::from_secs(1);
     // By hand: the conversion of prost-types overflows on what is far out of range.
     let parts = u64::try_from(value.seconds).ok().zip(u32::try_from(value.nanos).ok().filter(|nanos| *nanos < 1_000_000_000));
-    let ttl = parts.map(|(seconds, nanos)| Duration::new(seconds, nanos)).filter(|ttl| (SECOND..=Limits::MAX_TTL).contains(ttl));
-    ttl.ok_or_else(|| Refusal::field(field, format_args!("must be 1 second to {} days", Limits::MAX_TTL.as_secs() / 86_400)))
+    let ttl = parts.map(|(seconds, nanos)| Duration::new(seconds, nanos)).filter(|ttl| (SECOND..=max).contains(ttl));
+    let (count, unit) = match max.as_secs() {
+        seconds if seconds % 86_400 == 0 => (seconds / 86_400, "days"),
+        seconds => (seconds / 60, "minutes"),
+    };
+    ttl.ok_or_else(|| Refusal::field(field, format_args!("must be 1 second to {count} {unit}")))
 }
 
 /// What a token is good for, each scope once.

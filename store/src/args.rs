@@ -123,6 +123,9 @@ struct S3Args {
     /// `AWS_SECRET_ACCESS_KEY`, or from the role of the container or the machine.
     #[arg(long = "s3-endpoint", help_heading = "S3", env = "TINTYPE_S3_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
+    /// URL under which clients reach that server with signed URLs, when it is another than the server's own.
+    #[arg(long = "s3-public-endpoint", help_heading = "S3", env = "TINTYPE_S3_PUBLIC_ENDPOINT", value_name = "URL")]
+    public_endpoint: Option<String>,
     /// Region of the bucket. Default: `AWS_REGION`, else `us-east-1`.
     #[arg(long = "s3-region", help_heading = "S3", env = "TINTYPE_S3_REGION", value_name = "NAME")]
     region: Option<String>,
@@ -139,6 +142,7 @@ impl S3Args {
         let BlobsUrl::S3(config) = blobs else { return blobs };
         BlobsUrl::S3(S3Config {
             endpoint: self.endpoint.clone(),
+            public_endpoint: self.public_endpoint.clone(),
             region: self.region.clone(),
             path_style: self.path_style,
             allow_http: self.allow_http,

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use tracing::warn;
 
-use crate::{StoreError, Timestamp, open::Stores};
+use crate::{StoreError, Timestamp, UploadLink, open::Stores};
 
 /// What one statement or message takes.
 const BATCH: u32 = 500;
@@ -63,6 +63,8 @@ pub struct SweepReport {
     pub removed_blobs: u64,
     /// Unfinished uploads removed.
     pub removed_uploads: u64,
+    /// Links of uploads removed, with what came by them.
+    pub removed_links: u64,
     /// Unpublished files removed.
     pub removed_unpublished: u64,
 }
@@ -78,19 +80,21 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
         remove_deleted_users(stores, now).await,
         remove_doomed(stores).await,
         remove_uploads(stores, config, now).await,
+        remove_links(stores, now).await,
         remove_unpublished(stores, config, now).await,
         stores.catalog.prune(now.minus(config.keep_history), BATCH * MAX_BATCHES).await.map(|()| 0),
     ];
     for error in results.iter().filter_map(|result| result.as_ref().err()).skip(1) {
         warn!(error = error as &dyn Error, "another step of the sweep failed");
     }
-    let [expired_leases, resent, removed_images, removed_blobs, removed_uploads, removed_unpublished, pruned] = results;
+    let [expired_leases, resent, removed_images, removed_blobs, removed_uploads, removed_links, removed_unpublished, pruned] = results;
     let report = SweepReport {
         expired_leases: expired_leases?,
         resent: resent?,
         removed_images: removed_images?,
         removed_blobs: removed_blobs?,
         removed_uploads: removed_uploads?,
+        removed_links: removed_links?,
         removed_unpublished: removed_unpublished?,
     };
     pruned.map(|_| report)
@@ -198,6 +202,30 @@ async fn remove_uploads(stores: &Stores, config: &SweepConfig, now: Timestamp) -
     failed.map_or(Ok(removed), Err)
 }
 
+/// Removes what came by URLs that have ended, the bytes first: the row alone knows where they are. Bytes that come later are orphans.
+async fn remove_links(stores: &Stores, now: Timestamp) -> Result<u64, StoreError> {
+    let stale = stores.catalog.stale_upload_links(now.minus(UploadLink::GRACE), BATCH).await?;
+    if stale.is_empty() {
+        return Ok(0);
+    }
+    stores.check_same_store().await?;
+    let (mut removed, mut failed) = (0, None);
+    for link in &stale {
+        let gone = match &link.key {
+            Some(key) => stores.blobs.delete(key).await,
+            None => Ok(()),
+        };
+        match gone {
+            Ok(()) => {
+                stores.catalog.forget_upload_link(link).await?;
+                removed += 1;
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(removed), Err)
+}
+
 async fn remove_unpublished(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<u64, StoreError> {
     stores.check_same_store().await?;
     stores.blobs.sweep_unpublished(now.minus(config.keep_unpublished)).await
@@ -212,7 +240,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Claim, Hold, Image, Kind, OpenUpload, RenditionId, RenditionState, StoreId, UserWrite,
+        BlobKey, Claim, Hold, Image, Kind, OpenUpload, RenditionId, RenditionState, StoreId, UserWrite,
+        blobs::BlobSink,
+        conformance::catalog::support::announced,
         jobs::{Delivery, JobQueue},
         random_hex,
         world::World,
@@ -397,5 +427,25 @@ mod tests {
         assert_eq!(world.sweep(keep / 2).await.expect("it sweeps").removed_unpublished, 0);
         assert_eq!(world.sweep(keep + Duration::from_mins(1)).await.expect("it sweeps").removed_unpublished, 1);
         drop(sink);
+    }
+
+    #[tokio::test]
+    async fn what_came_by_a_url_that_has_ended_is_removed_with_it() {
+        let world = World::new().await;
+        let mut sink = BlobSink::create(&*world.stores.blobs, BlobKey::arriving(world.user)).await.expect("a blob can be begun");
+        sink.write(Bytes::from_static(b"it came")).await.expect("bytes can be written");
+        let key = sink.publish().await.expect("a blob can be published").key;
+        let file = announced(b"it came");
+        let (id, upload_id) = (random_hex(), "upload".to_owned());
+        let link = UploadLink { id, owner: world.user, upload_id, file, direct: false, key: None, expires_at: world.start };
+        world.stores.catalog.create_upload_link(link.clone(), world.start).await.expect("it can be recorded");
+        assert!(world.stores.catalog.receive_upload(&link.id, &key).await.expect("an answer"));
+        assert_eq!(world.sweep(UploadLink::GRACE).await.expect("it sweeps"), SweepReport::default());
+        assert!(world.has(&key));
+        let report = world.sweep(UploadLink::GRACE + Duration::from_secs(1)).await.expect("it sweeps");
+        assert_eq!(report, SweepReport { removed_links: 1, ..SweepReport::default() });
+        assert!(!world.has(&key));
+        let user = world.stores.catalog.user(world.user).await.expect("an answer").expect("a user");
+        assert_eq!(user.unfinished_bytes, 0);
     }
 }

@@ -32,8 +32,14 @@ else:
 print(json.dumps({'files': files, 'manifest': json.loads(manifest)}))
 ";
 
-/// Reads an archive and compares what is in it with its manifest, which is returned.
+/// Reads an archive and compares what is in it with its manifest, which is returned. A ZIP must please `unzip`, too.
 async fn manifest(path: &Path) -> Value {
+    let mut magic = [0; 2];
+    fs::File::open(path).expect("the archive is a file").read_exact_at(&mut magic, 0).expect("it has a beginning");
+    if &magic == b"PK" {
+        let tested = Command::new("unzip").args(["-tqq"]).arg(path).output().await.expect("there is unzip: scripts/install-tools");
+        assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
+    }
     let listed = Command::new("python3").arg("-c").arg(LIST).arg(path).output().await.expect("there is Python");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let mut listed: Value = serde_json::from_slice(&listed.stdout).expect("it prints JSON");

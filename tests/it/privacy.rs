@@ -9,12 +9,12 @@ use futures_util::future::BoxFuture;
 use prost::Message as _;
 use prost_types::FieldMask;
 use tintype_proto::v1::{
-    CancelUploadRequest, CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest, DownloadImagesRequest,
-    DownloadImagesResponse, Everyone, GetImageRequest, GetUploadRequest, GetUserRequest, Image, ImageFormat, ListFailuresRequest,
-    ListImagesRequest, ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec, RetryFailuresRequest, RetryRenditionRequest,
-    RevokeTokenRequest, ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest, UpdateImageRequest, UpdateUserRequest, User,
-    VerifyRequest, WatchImagesRequest, admin_service_client::AdminServiceClient, download_images_response, share_party,
-    user_service_client::UserServiceClient,
+    CancelUploadRequest, CreateDownloadUrlRequest, CreateRenditionRequest, DeleteImageRequest, DeleteUserRequest, DownloadImageRequest,
+    DownloadImagesRequest, DownloadImagesResponse, Everyone, FinishUploadRequest, GetImageRequest, GetUploadRequest, GetUserRequest, Image,
+    ImageFormat, ListFailuresRequest, ListImagesRequest, ListSharesRequest, ListTokensRequest, ListUsersRequest, RenditionSpec,
+    RetryFailuresRequest, RetryRenditionRequest, RevokeTokenRequest, ShareImageRequest, ShareParty, ShareRole, UnshareImageRequest,
+    UpdateImageRequest, UpdateUserRequest, User, VerifyRequest, WatchImagesRequest, admin_service_client::AdminServiceClient,
+    download_images_response, share_party, user_service_client::UserServiceClient,
 };
 use tintype_tests::{Client, Tintype, Upload, Watcher, number, pictures};
 use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
@@ -82,11 +82,12 @@ async fn found(answer: Result<tonic::Response<tonic::Streaming<DownloadImagesRes
 }
 
 /// Methods that take no name of anything that somebody else has.
-const NAMELESS: [&str; 7] = [
+const NAMELESS: [&str; 8] = [
     "AdminService/GetStats",
     "AuthService/CreateToken",
     "AuthService/GetCurrentUser",
     "AuthService/ChangePassword",
+    "ImageService/CreateUploadUrl",
     "ImageService/UploadImages",
     "ImageService/GetLimits",
     "UserService/CreateUser",
@@ -122,6 +123,17 @@ fn probes() -> Vec<Probe> {
         }),
         probe!("ImageService/CancelUpload", "upload_id", NotFound, NotFound, |c, n| {
             c.images().cancel_upload(CancelUploadRequest { upload_id: n.upload.clone() }).await
+        }),
+        probe!("ImageService/FinishUpload", "upload_id", NotFound, NotFound, |c, n| {
+            c.images().finish_upload(FinishUploadRequest { upload_id: n.upload.clone() }).await
+        }),
+        probe!("ImageService/CreateDownloadUrl", "image_id", Ok, Ok, |c, n| {
+            let request = CreateDownloadUrlRequest { image_id: n.image, ..CreateDownloadUrlRequest::default() };
+            c.images().create_download_url(request).await
+        }),
+        probe!("ImageService/CreateDownloadUrl", "rendition_id", Ok, Ok, |c, n| {
+            let request = CreateDownloadUrlRequest { rendition_id: n.rendition, ..CreateDownloadUrlRequest::default() };
+            c.images().create_download_url(request).await
         }),
         probe!("ImageService/ListImages", "page_token", InvalidArgument, InvalidArgument, |c, n| {
             c.images().list_images(ListImagesRequest { page_token: n.page_token.clone(), ..ListImagesRequest::default() }).await

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 use tintype_client::{Client, ErrorKind, RetryPolicy, TlsOptions};
-use tintype_tests::{ADMIN_PASSWORD, Program, Tintype};
+use tintype_tests::{ADMIN_PASSWORD, Program, Tintype, pictures};
 use tonic::Code;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -73,7 +73,9 @@ async fn only_who_has_a_certificate_of_the_client_authority_gets_in_and_a_token_
     let tintype = files.serve(&[("TINTYPE_TLS_CLIENT_CA", &files.text("clients.pem"))]).await;
 
     let identity = issued(&clients, ExtendedKeyUsagePurpose::ClientAuth);
-    client(&tintype, &server, Some(&identity)).current_user().await.expect("a certificate and a password");
+    let admitted = client(&tintype, &server, Some(&identity));
+    admitted.current_user().await.expect("a certificate and a password");
+    admitted.upload_direct(admitted.upload(pictures::png(8, 8, 1))).await.expect("a link leads through the same door");
     let forged = issued(&authority(), ExtendedKeyUsagePurpose::ClientAuth);
     for wrong in [None, Some(&forged)] {
         let refused = client(&tintype, &server, wrong).current_user().await.expect_err("nobody gets in without");

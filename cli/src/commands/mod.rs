@@ -6,6 +6,7 @@ mod edit;
 mod failures;
 mod get;
 mod get_many;
+mod link;
 mod login;
 mod logout;
 mod ls;
@@ -55,6 +56,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Rm(rm) => return rm::run(&common, rm).await,
         Command::Share(share) => share::share(&common, share).await?,
         Command::Unshare(unshare) => share::unshare(&common, unshare).await?,
+        Command::Link(link) => link::run(&common, link).await?,
         Command::Retry(retry) => return retry::run(&common, retry).await,
         Command::Watch(watch) => watch::run(&common, watch).await?,
         Command::Completions(completions) => completions::run(&completions)?,

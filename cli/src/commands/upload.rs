@@ -9,12 +9,15 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use futures_util::StreamExt as _;
-use tintype_client::{Client, Code, Error, ErrorKind, Image, ImageState, RetryPolicy, UploadProgress, Uploaded};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use tintype_client::{Client, Code, Error, ErrorKind, Image, ImageState, RetryPolicy, Upload, UploadProgress, Uploaded};
 
 use super::Tally;
 use crate::{
-    args::{Common, OutputKind, Upload},
+    args::{self, Common, OutputKind},
     files,
     output::image_json,
     progress::Bar,
@@ -23,14 +26,18 @@ use crate::{
 
 /// How many images are waited for at once, while further files are sent.
 const WAITS: usize = 64;
+/// How many files are sent at once by signed URLs, each on a connection of its own.
+const DIRECT_AT_ONCE: usize = 4;
 
-pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(common: &Common, upload: args::Upload) -> anyhow::Result<ExitCode> {
     // Many files are worth more patience: a server that restarts meanwhile is waited for.
     let client = super::signed_in(common)?.retry(RetryPolicy::default()).build()?;
     let paths = if upload.recursive { files::within(upload.files).context("cannot walk the folders")? } else { upload.files };
     let bar = Bar::of_files(&paths);
 
-    let notes = Notes::of(&client, common, &paths).await;
+    // A signed URL is for all of a file at once.
+    let resumable = if upload.direct { &[][..] } else { &paths };
+    let notes = Notes::of(&client, common, resumable).await;
     let (sender, noting, reporting) = (client.clone(), notes.clone(), bar.clone());
     let uploads = paths.clone().into_iter().enumerate().map(move |(index, path)| {
         let report = reporting.reporter();
@@ -47,17 +54,19 @@ pub(super) async fn run(common: &Common, upload: Upload) -> anyhow::Result<ExitC
         };
         upload.label.iter().fold(file, |file, (key, value)| file.label(key, value))
     });
-    let settled = |uploaded| {
-        notes.ended(&uploaded);
-        settle(&client, uploaded, upload.wait)
+    let uploaded = if upload.direct {
+        directly(&client, uploads)
+    } else {
+        client.upload_many(uploads).inspect(move |uploaded| notes.ended(uploaded)).map(|uploaded| uploaded.result).boxed()
     };
-    let mut outcomes = client.upload_many(uploads).map(settled).buffered(WAITS);
+    let settled = |(index, result)| settle(&client, index, result, upload.wait);
+    let mut outcomes = uploaded.enumerate().map(settled).buffered(WAITS);
 
     let mut tally = Tally::default();
-    while let Some((index, file_name, result)) = outcomes.next().await {
+    while let Some((index, result)) = outcomes.next().await {
         bar.say(format!("{} of {} files", index + 1, paths.len()));
         let result = result.and_then(|image| {
-            bar.above(|| print(common.output, &file_name, &image))?;
+            bar.above(|| print(common.output, &base_name(&paths[index]), &image))?;
             if upload.wait && image.state() == ImageState::Failed { Err(failure(&image)) } else { Ok(()) }
         });
         let counted = bar.above(|| tally.count(result.map_err(|error| about(&paths[index], error))));
@@ -120,12 +129,26 @@ impl Notes {
     }
 }
 
-async fn settle(client: &Client, uploaded: Uploaded, wait: bool) -> (usize, String, anyhow::Result<Image>) {
-    let result = match uploaded.result {
+/// Sends files by signed URLs, a few at a time, and tells of them in their order.
+fn directly(client: &Client, uploads: impl Iterator<Item = Upload> + Send + 'static) -> BoxStream<'static, Result<Image, Error>> {
+    let client = client.clone();
+    let sent = stream::iter(uploads).map(move |upload| {
+        let client = client.clone();
+        async move { client.upload_direct(upload).await }
+    });
+    sent.buffered(DIRECT_AT_ONCE).boxed()
+}
+
+async fn settle(client: &Client, index: usize, result: Result<Image, Error>, wait: bool) -> (usize, anyhow::Result<Image>) {
+    let result = match result {
         Ok(image) if wait => client.wait_ready(image.id).await,
         other => other,
     };
-    (uploaded.index, uploaded.file_name, result.map_err(Into::into))
+    (index, result.map_err(Into::into))
+}
+
+fn base_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn print(output: OutputKind, base_name: &str, image: &Image) -> anyhow::Result<()> {

@@ -310,6 +310,19 @@ impl v1::image_service_server::ImageService for Fake {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
+    async fn create_upload_url(&self, _: Request<v1::CreateUploadUrlRequest>) -> Result<Response<v1::CreateUploadUrlResponse>, Status> {
+        Err(Status::unimplemented("links are tried with the real service"))
+    }
+    async fn finish_upload(&self, _: Request<v1::FinishUploadRequest>) -> Result<Response<v1::FinishUploadResponse>, Status> {
+        Err(Status::unimplemented("links are tried with the real service"))
+    }
+    async fn create_download_url(
+        &self,
+        _: Request<v1::CreateDownloadUrlRequest>,
+    ) -> Result<Response<v1::CreateDownloadUrlResponse>, Status> {
+        Err(Status::unimplemented("links are tried with the real service"))
+    }
+
     async fn download_image(&self, request: Request<v1::DownloadImageRequest>) -> Result<Response<Self::DownloadImageStream>, Status> {
         self.authorize(&request)?;
         let request = request.into_inner();

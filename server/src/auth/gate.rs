@@ -7,9 +7,9 @@ use axum::{
     response::Response,
 };
 use tintype_proto::v1::ErrorReason;
-use tintype_store::{Kind, Scope, SignedIn, StoreError};
+use tintype_store::{Kind, Scope, SignedIn, StoreError, Token, TokenId, User};
 
-use super::{Need, Protocol, Rates, Session, Sessions, Tokens, need};
+use super::{Holder, Need, Protocol, Rates, Session, Sessions, Tokens, need};
 use crate::status::{Refusal, no_such_method};
 
 /// Who calls. Every request that passed [`admit`] and needs a token carries one in its extensions.
@@ -20,6 +20,13 @@ impl Caller {
     /// The caller of a request.
     pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Refusal> {
         request.extensions().get::<Self>().cloned().ok_or_else(missing)
+    }
+
+    /// Whoever comes by a link that this user created: in the user's place, to read.
+    pub(crate) fn by_link(user: User, session: Session) -> Self {
+        let (id, label, created_at) = (TokenId(0), String::new(), user.created_at);
+        let token = Token { id, user: user.id, label, scopes: vec![Scope::Read], created_at, expires_at: None };
+        Self(Arc::new(SignedIn { token, user }), session)
     }
 
     /// Refuses a caller who may not do that, or whose token is not good for it.
@@ -95,7 +102,7 @@ impl Gate {
             Err(error) => return Err(Refusal::internal(&error)),
         };
         self.rates.take(signed_in.user.id, Instant::now()).map_err(|pause| self.rates.refusal(pause))?;
-        let session = self.sessions.of(signed_in.token.id);
+        let session = self.sessions.of(Holder::Token(signed_in.token.id));
         Ok(Caller(signed_in, session))
     }
 }

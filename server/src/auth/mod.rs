@@ -17,6 +17,6 @@ pub(crate) use password::DEVELOPMENT_PASSWORD;
 pub(crate) use password::Passwords;
 pub(crate) use protocol::Protocol;
 pub(crate) use rate::Rates;
-pub(crate) use sessions::{Session, Sessions};
+pub(crate) use sessions::{Holder, Session, Sessions};
 pub(crate) use throttle::{Throttle, network};
 pub(crate) use token::{Tokens, new_secret, secret_sha256};

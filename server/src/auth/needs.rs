@@ -15,7 +15,7 @@ pub(crate) enum Need {
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Every method of `tintype.v1`. One that is missing here is not let through at all.
-const METHODS: [(&str, Need); 30] = [
+const METHODS: [(&str, Need); 33] = [
     ("AdminService/GetStats", Need::Scope(Scope::Admin)),
     ("AdminService/ListFailures", Need::Scope(Scope::Admin)),
     ("AdminService/RetryFailures", Need::Scope(Scope::Admin)),
@@ -28,6 +28,9 @@ const METHODS: [(&str, Need); 30] = [
     ("ImageService/UploadImages", Need::Scope(Scope::Write)),
     ("ImageService/GetUpload", Need::Scope(Scope::Read)),
     ("ImageService/CancelUpload", Need::Scope(Scope::Write)),
+    ("ImageService/CreateUploadUrl", Need::Scope(Scope::Write)),
+    ("ImageService/FinishUpload", Need::Scope(Scope::Write)),
+    ("ImageService/CreateDownloadUrl", Need::Scope(Scope::Read)),
     ("ImageService/DownloadImage", Need::Scope(Scope::Read)),
     ("ImageService/DownloadImages", Need::Scope(Scope::Read)),
     ("ImageService/GetImage", Need::Scope(Scope::Read)),

@@ -11,7 +11,7 @@ use axum::{
     response::Response,
 };
 use http_body::{Frame, SizeHint};
-use tintype_store::{StoreError, Timestamp, TokenId, catalog::Catalog};
+use tintype_store::{StoreError, Timestamp, TokenId, UserId, catalog::Catalog};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -21,18 +21,27 @@ use crate::status::{Chain, Refusal};
 /// How often the tokens of open calls are looked at: a call ends within a second of the end of its token.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// The tokens of the calls that are open at this server.
+/// By whose right the calls go on that are open at this server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sessions {
-    open: Arc<Mutex<HashMap<TokenId, Weak<CancellationToken>>>>,
+    open: Arc<Mutex<HashMap<Holder, Weak<CancellationToken>>>>,
 }
 
-/// What the open calls of one token share. Cheap to clone; all clones are one.
+/// By whose right a call goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Holder {
+    /// As long as the token signs its user in.
+    Token(TokenId),
+    /// By a link that this user created, as long as the user may sign in.
+    User(UserId),
+}
+
+/// What the open calls of one holder share. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub(crate) struct Session(Arc<CancellationToken>);
 
 impl Sessions {
-    /// Ends, from now on, the calls whose token is no longer valid: one query for all of them, as long as there are any.
+    /// Ends, from now on, the calls whose holder has no right any more: one query for all tokens, and one for each user of a link that is in use.
     pub(crate) fn watch(&self, catalog: Arc<dyn Catalog>) {
         let sessions = self.clone();
         // Not one of the tasks that a drain waits for: calls that are let finish need it to the end.
@@ -46,29 +55,31 @@ impl Sessions {
         });
     }
 
-    /// The session of a token, for as long as a call holds it.
-    pub(crate) fn of(&self, token: TokenId) -> Session {
+    /// The session of a holder, for as long as a call has it.
+    pub(crate) fn of(&self, holder: Holder) -> Session {
         let mut open = self.lock();
-        if let Some(session) = open.get(&token).and_then(Weak::upgrade) {
+        if let Some(session) = open.get(&holder).and_then(Weak::upgrade) {
             return Session(session);
         }
         let session = Arc::new(CancellationToken::new());
-        open.insert(token, Arc::downgrade(&session));
+        open.insert(holder, Arc::downgrade(&session));
         Session(session)
     }
 
     async fn end_invalid(&self, catalog: &dyn Catalog, now: Timestamp) -> Result<(), StoreError> {
-        let tokens: Vec<_> = {
+        let holders: Vec<_> = {
             let mut open = self.lock();
             open.retain(|_, session| session.strong_count() > 0);
             open.keys().copied().collect()
         };
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        let valid = catalog.valid_tokens(&tokens, now).await?;
-        for token in tokens.iter().filter(|token| !valid.contains(token)) {
-            if let Some(session) = self.lock().remove(token).and_then(|session| session.upgrade()) {
+        let tokens: Vec<_> = holders.iter().filter_map(|holder| holder.token()).collect();
+        let valid = if tokens.is_empty() { Vec::new() } else { catalog.valid_tokens(&tokens, now).await? };
+        for holder in holders {
+            let goes_on = match holder {
+                Holder::Token(token) => valid.contains(&token),
+                Holder::User(user) => catalog.user(user).await?.is_some_and(|user| !user.disabled),
+            };
+            if !goes_on && let Some(session) = self.lock().remove(&holder).and_then(|session| session.upgrade()) {
                 session.cancel();
             }
         }
@@ -76,18 +87,27 @@ impl Sessions {
     }
 
     /// The map is whole between any two of its changes.
-    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Weak<CancellationToken>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Holder, Weak<CancellationToken>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Holder {
+    fn token(self) -> Option<TokenId> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::User(_) => None,
+        }
+    }
+}
+
 impl Session {
-    /// Returns when the token is no longer valid.
+    /// Returns when the holder has no right any more.
     pub(crate) async fn ended(&self) {
         self.0.cancelled().await;
     }
 
-    /// Lets a call answer for as long as the token is valid, whether it has begun to by then or not.
+    /// Lets a call answer for as long as its holder has the right to it, whether it has begun to by then or not.
     pub(crate) async fn bounds(self, protocol: Protocol, answer: impl Future<Output = Response>) -> Response {
         let answer = tokio::select! {
             answer = answer => answer,
@@ -132,19 +152,23 @@ impl HttpBody for Bounded {
 mod tests {
     use super::*;
 
+    fn token(id: i64) -> Holder {
+        Holder::Token(TokenId(id))
+    }
+
     #[test]
     fn calls_of_one_token_share_a_session_and_leave_nothing_behind() {
         let sessions = Sessions::default();
-        let (first, second, other) = (sessions.of(TokenId(1)), sessions.of(TokenId(1)), sessions.of(TokenId(2)));
+        let (first, second, other) = (sessions.of(token(1)), sessions.of(token(1)), sessions.of(token(2)));
         assert!(Arc::ptr_eq(&first.0, &second.0) && !Arc::ptr_eq(&first.0, &other.0));
         drop((first, second));
-        assert_eq!(sessions.lock()[&TokenId(1)].strong_count(), 0);
-        assert_eq!(sessions.lock()[&TokenId(2)].strong_count(), 1);
+        assert_eq!(sessions.lock()[&token(1)].strong_count(), 0);
+        assert_eq!(sessions.lock()[&token(2)].strong_count(), 1);
     }
 
     #[tokio::test]
     async fn a_body_ends_with_a_status_when_its_session_does() {
-        let session = Sessions::default().of(TokenId(1));
+        let session = Sessions::default().of(token(1));
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
         let open = Response::new(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)));
         let mut body = session.clone().bounds(Protocol::Grpc, std::future::ready(open)).await.into_body();
@@ -160,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_has_not_answered_is_answered_for() {
-        let session = Sessions::default().of(TokenId(1));
+        let session = Sessions::default().of(token(1));
         session.0.cancel();
         let answer = session.bounds(Protocol::Grpc, std::future::pending()).await;
         assert_eq!(answer.headers()["grpc-status"], "16");

@@ -6,16 +6,13 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use tintype_proto::v1::{ErrorReason, UploadStart};
-use tintype_store::{Image, RenditionState};
+use tintype_store::Image;
 
 use super::{Problem, multipart::Multipart, rpc};
 use crate::{
     auth::Caller,
     core::SharedCore,
-    rpc::{
-        incoming::{Begun, Incoming},
-        upload::hint,
-    },
+    rpc::incoming::{Begun, Incoming},
     status::Refusal,
 };
 
@@ -25,7 +22,7 @@ const MAX_FILES: usize = 1000;
 /// `POST /api/images/create`.
 pub(crate) async fn create(State(core): State<SharedCore>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let form = Multipart::new(&parts.headers, body, core.limits.stream_idle)?;
+    let form = Multipart::new(&parts.headers, body)?;
     let caller = Caller::of(&rpc(parts.extensions, ()))?;
     let mut creating = Creating { core, caller, form, images: Map::new(), problems: Vec::new() };
     // What broke the form is told like what was wrong with a file: those before it are stored.
@@ -82,12 +79,7 @@ impl Creating {
                 return Ok(Err(refusal));
             }
         }
-        Ok(file.finish().await.map(|finished| {
-            let pending = finished.image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
-            let pending = pending.map(|rendition| rendition.id).collect();
-            self.core.shutdown.spawn(hint(self.core.stores.clone(), pending));
-            finished.image
-        }))
+        Ok(file.finish().await.map(|finished| finished.image))
     }
 
     /// Passes over what is left of a file that was refused, up to the size that a file may have.

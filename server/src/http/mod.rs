@@ -9,6 +9,7 @@ mod create;
 mod file_name;
 mod images;
 mod linger;
+mod links;
 mod multipart;
 mod picture;
 mod problem;
@@ -17,16 +18,17 @@ mod range;
 mod sign_in;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::Request,
     handler::Handler,
     http::{Extensions, StatusCode, header::CONTENT_TYPE},
     middleware,
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use tonic::metadata::MetadataMap;
 
 pub(crate) use problem::{Problem, code_name};
+pub(crate) use query::Query;
 
 use crate::{
     auth::{Gate, admit_as},
@@ -37,8 +39,9 @@ use crate::{
 /// What the routes are, for programs.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// Every route, behind the gate but for its own description.
+/// Every route, behind the gate but for signed links and its own description.
 pub(crate) fn routes(core: &SharedCore, gate: &Gate) -> Router {
+    let sessions = Extension(gate.sessions.clone());
     let gate = |method| middleware::from_fn_with_state((gate.clone(), method), admit_as);
     Router::new()
         .route("/api_token", post(sign_in::create_token.layer(gate("/tintype.v1.AuthService/CreateToken"))))
@@ -47,6 +50,9 @@ pub(crate) fn routes(core: &SharedCore, gate: &Gate) -> Router {
         .route("/api/images/get/{id}", get(picture::get.layer(gate("/tintype.v1.ImageService/DownloadImage"))))
         .route("/api/images/archive", get(archive::archive.layer(gate("/tintype.v1.ImageService/DownloadImages"))))
         .route("/api/images/{id}", delete(images::delete.layer(gate("/tintype.v1.ImageService/DeleteImage"))))
+        // What a link allows is in the link.
+        .route("/u/{id}", put(links::put).options(links::preflight).layer(middleware::from_fn(links::any_origin)))
+        .route("/d/{id}", get(links::get.layer(sessions)).options(links::preflight).layer(middleware::from_fn(links::any_origin)))
         .route("/api/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here"))
         .layer(middleware::from_fn_with_state(core.clone(), linger::linger))

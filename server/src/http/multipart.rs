@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use axum::{
     body::{Body, BodyDataStream, Bytes},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
@@ -7,9 +5,8 @@ use axum::{
 use bytes::{Buf, BytesMut};
 use futures_util::StreamExt;
 use tintype_proto::v1::ErrorReason;
-use tokio::time::timeout;
 
-use super::{Problem, sign_in::idle_refusal};
+use super::Problem;
 use crate::{limits::Limits, status::Refusal};
 
 /// RFC 2046, section 5.1.1.
@@ -21,7 +18,6 @@ const LINE_END: &[u8] = b"\r\n";
 /// A `multipart/form-data` body (RFC 7578), read as it arrives: what came of it and was not asked for yet is one piece of the connection at most.
 pub(crate) struct Multipart {
     body: BodyDataStream,
-    idle: Duration,
     /// What stands before every part and after the last: a line end, two hyphens, the boundary.
     delimiter: Vec<u8>,
     buffer: BytesMut,
@@ -39,7 +35,7 @@ enum At {
 }
 
 impl Multipart {
-    pub(crate) fn new(headers: &HeaderMap, body: Body, idle: Duration) -> Result<Self, Problem> {
+    pub(crate) fn new(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
         if !media_type.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -49,7 +45,7 @@ impl Multipart {
         let boundary = boundary.ok_or_else(|| Refusal::field("content-type", "must have a boundary of 1 to 70 bytes"))?;
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
         // The line end before the first delimiter may be missing.
-        Ok(Self { body: body.into_data_stream(), idle, delimiter, buffer: BytesMut::from(LINE_END), at: At::Content })
+        Ok(Self { body: body.into_data_stream(), delimiter, buffer: BytesMut::from(LINE_END), at: At::Content })
     }
 
     /// Goes on to the next part, past what is left of the one at hand, and returns its file name, empty when it has none. `None` at the end.
@@ -103,8 +99,7 @@ impl Multipart {
     }
 
     async fn more(&mut self) -> Result<(), Refusal> {
-        let piece = timeout(self.idle, self.body.next()).await.map_err(|_| idle_refusal(self.idle))?;
-        match piece {
+        match self.body.next().await {
             Some(Ok(piece)) => {
                 self.buffer.extend_from_slice(&piece);
                 Ok(())
@@ -183,7 +178,7 @@ mod tests {
     fn form(body: &[u8], piece: usize) -> Multipart {
         let pieces: Vec<Result<Bytes, std::io::Error>> = body.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=\"x y\""))]);
-        Multipart::new(&headers, Body::from_stream(stream::iter(pieces)), Duration::from_secs(9)).expect("a form")
+        Multipart::new(&headers, Body::from_stream(stream::iter(pieces))).expect("a form")
     }
 
     async fn parts(mut form: Multipart) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
@@ -232,7 +227,7 @@ mod tests {
     fn only_a_form_with_a_boundary_is_taken() {
         for other in ["", "image/png", "multipart/mixed; boundary=x", "multipart/form-data", "multipart/form-data; boundary=\"\""] {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(other))]);
-            assert!(Multipart::new(&headers, Body::empty(), Duration::ZERO).is_err(), "{other}");
+            assert!(Multipart::new(&headers, Body::empty()).is_err(), "{other}");
         }
     }
 }

@@ -27,8 +27,8 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    core::SharedCore,
-    rpc::download::{Wanted, open},
+    core::{Core, SharedCore},
+    rpc::download::{Picture, Wanted, open},
     status::Refusal,
     wire,
 };
@@ -46,19 +46,30 @@ pub(crate) async fn get(State(core): State<SharedCore>, request: Request) -> Res
     let (download, wait) = (query.flag("download")?, query.flag("wait")?);
     let wanted = Wanted::Of(wire::image_id("id", id(&request)?)?, format);
     let (parts, _) = request.into_parts();
-    let headers = &parts.headers;
     let caller = Caller::of(&rpc(parts.extensions, ()))?;
 
     let picture = open(&core, &caller, wanted, wait).await?;
-    if !download && !wants_image(headers) {
-        return Ok(([(VARY, "accept")], Json(told(&picture.info, format))).into_response());
-    }
+    let answer = if download || wants_image(&parts.headers) {
+        send(&core, &caller, picture, &parts.method, &parts.headers).await?
+    } else {
+        Json(told(&picture.info, format)).into_response()
+    };
+    Ok(([(VARY, "accept")], answer).into_response())
+}
+
+/// Sends a picture, or as much of it as was asked for: as an attachment that no browser takes for a page.
+pub(super) async fn send(
+    core: &Core,
+    caller: &Caller,
+    picture: Picture,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let etag = format!("\"{}\"", HEXLOWER.encode(&picture.info.sha256));
     let modified = httpdate::HttpDate::from(std::time::UNIX_EPOCH + picture.made_at.since(Timestamp(0)));
     let about = [
         (ETAG, etag.clone()),
         (LAST_MODIFIED, modified.to_string()),
-        (VARY, "accept".to_owned()),
         // What is deleted or withdrawn must not be shown any longer.
         (CACHE_CONTROL, "private, no-cache".to_owned()),
     ];
@@ -78,9 +89,9 @@ pub(crate) async fn get(State(core): State<SharedCore>, request: Request) -> Res
     };
     let length = range.end - range.start;
     let content_range = format!("bytes {}-{}/{size}", range.start, range.end.max(1) - 1);
-    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::from_stream(picture.bytes(&core, &caller, range).await?) };
+    let body = if *method == Method::HEAD { Body::empty() } else { Body::from_stream(picture.bytes(core, caller, range).await?) };
     let content = [
-        (CONTENT_TYPE, media_type(format).to_owned()),
+        (CONTENT_TYPE, media_type(picture.format).to_owned()),
         (CONTENT_LENGTH, length.to_string()),
         (ACCEPT_RANGES, "bytes".to_owned()),
         (CONTENT_DISPOSITION, attachment(&picture.info.file_name)),

@@ -10,7 +10,6 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tintype_proto::v1::{CreateTokenRequest, ErrorReason, auth_service_server::AuthService};
-use tokio::time::timeout;
 
 use super::{Problem, rpc};
 use crate::{core::SharedCore, rpc::AuthRpcs, status::Refusal};
@@ -23,9 +22,7 @@ pub(crate) async fn create_token(State(core): State<SharedCore>, request: Reques
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let idle = core.limits.stream_idle;
-    let body = timeout(idle, to_bytes(body, MAX_BODY_BYTES)).await.map_err(|_| idle_refusal(idle))?;
-    let body = body.map_err(|_| {
+    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
         let refusal = Refusal::new(ErrorReason::LimitExceeded, format!("the body has more than {MAX_BODY_BYTES} bytes (max_form_bytes)"));
         refusal.with("limit", "max_form_bytes").with("value", MAX_BODY_BYTES)
     })?;
@@ -39,10 +36,6 @@ pub(crate) async fn create_token(State(core): State<SharedCore>, request: Reques
     };
     let answer = AuthRpcs(core).create_token(rpc(parts.extensions, message)).await?.into_inner();
     Ok(([(CACHE_CONTROL, "no-store")], Json(json!({ "token": answer.token }))).into_response())
-}
-
-pub(super) fn idle_refusal(idle: std::time::Duration) -> Refusal {
-    Refusal::new(ErrorReason::StreamIdle, format!("nothing arrived for {} s", idle.as_secs()))
 }
 
 fn from_json(body: &[u8]) -> Result<CreateTokenRequest, Refusal> {

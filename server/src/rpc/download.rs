@@ -39,6 +39,7 @@ enum Found {
 pub(crate) struct Picture {
     /// What is told of it before its bytes.
     pub(crate) info: DownloadInfo,
+    pub(crate) format: Format,
     pub(crate) size_bytes: u64,
     /// When the upload was finished or the rendition became ready; its bytes have not changed since.
     pub(crate) made_at: Timestamp,
@@ -50,7 +51,7 @@ pub(crate) struct Picture {
 
 /// Finds the picture, waits for it if that is wanted, and begins to send it.
 pub(crate) async fn start(core: &Core, caller: &Caller, request: DownloadImageRequest) -> Result<Messages, Refusal> {
-    let wanted = wanted(&request)?;
+    let wanted = wanted(request.image_id, request.format, request.rendition_id)?;
     let offset = wire::size("offset_bytes", request.offset_bytes)?;
     let limit = wire::size("limit_bytes", request.limit_bytes)?;
     let known = wire::sha256("if_none_match_sha256", &request.if_none_match_sha256)?;
@@ -66,6 +67,14 @@ pub(crate) async fn start(core: &Core, caller: &Caller, request: DownloadImageRe
     info.length_bytes = (range.end - range.start) as i64;
     let chunks = picture.bytes(core, caller, range).await?.map(|block| Ok(message(Message::Chunk(DownloadChunk { data: block? }))));
     Ok(stream::iter([Ok(message(Message::Info(info)))]).chain(chunks).boxed())
+}
+
+/// The image of a picture that the caller may have, now or once it is made.
+pub(super) async fn image_of(core: &Core, caller: &Caller, wanted: Wanted) -> Result<ImageId, Refusal> {
+    Ok(match find(core, caller, wanted).await? {
+        Found::Picture(picture) => ImageId(picture.info.image_id),
+        Found::Pending(image, _) => image,
+    })
 }
 
 /// Finds the picture, and waits for it if that is wanted.
@@ -89,9 +98,10 @@ impl Picture {
     }
 }
 
-fn wanted(request: &DownloadImageRequest) -> Result<Wanted, Refusal> {
-    let format = wire::format("format", request.format)?;
-    match (request.image_id, request.rendition_id) {
+/// The picture that a request names in one of the two ways.
+pub(super) fn wanted(image_id: i64, format: i32, rendition_id: i64) -> Result<Wanted, Refusal> {
+    let format = wire::format("format", format)?;
+    match (image_id, rendition_id) {
         (image, 0) => Ok(Wanted::Of(wire::image_id("image_id", image)?, format.unwrap_or(Format::Jpeg))),
         (0, rendition) if format.is_none() => Ok(Wanted::Rendition(RenditionId(wire::id("rendition_id", rendition)?))),
         _ => Err(Refusal::field("rendition_id", "must not be given together with image_id or format")),
@@ -171,6 +181,7 @@ fn found(seen: &SeenImage, rendition: &Rendition, wanted: Wanted) -> Result<Foun
                 sha256: output.sha256.to_vec().into(),
                 ..DownloadInfo::default()
             },
+            format: rendition.format,
             size_bytes: output.size_bytes,
             made_at: rendition.finished_at.unwrap_or(rendition.created_at),
             wanted,
@@ -195,6 +206,7 @@ fn original(SeenImage { image, access, .. }: SeenImage, wanted: Wanted) -> Pictu
             sha256: image.sha256.to_vec().into(),
             ..DownloadInfo::default()
         },
+        format: image.header.format,
         size_bytes: image.size_bytes,
         made_at: image.created_at,
         wanted,

@@ -1,9 +1,10 @@
 use tintype_proto::v1::{
-    self, CancelUploadRequest, CancelUploadResponse, CreateRenditionRequest, CreateRenditionResponse, DeleteImageRequest,
-    DeleteImageResponse, DownloadImageRequest, DownloadImagesRequest, ErrorReason, GetImageRequest, GetImageResponse, GetLimitsRequest,
-    GetLimitsResponse, GetUploadRequest, GetUploadResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest, ListSharesResponse,
-    RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest, UnshareImageResponse,
-    UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
+    self, CancelUploadRequest, CancelUploadResponse, CreateDownloadUrlRequest, CreateDownloadUrlResponse, CreateRenditionRequest,
+    CreateRenditionResponse, CreateUploadUrlRequest, CreateUploadUrlResponse, DeleteImageRequest, DeleteImageResponse,
+    DownloadImageRequest, DownloadImagesRequest, ErrorReason, FinishUploadRequest, FinishUploadResponse, GetImageRequest, GetImageResponse,
+    GetLimitsRequest, GetLimitsResponse, GetUploadRequest, GetUploadResponse, ListImagesRequest, ListImagesResponse, ListSharesRequest,
+    ListSharesResponse, RetryRenditionRequest, RetryRenditionResponse, ShareImageRequest, ShareImageResponse, UnshareImageRequest,
+    UnshareImageResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
     image_service_server::ImageService,
 };
 use tintype_store::{Access, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bulk, download, edits, page, shares, unfinished, upload, watch};
+use super::{bulk, download, edits, links, page, shares, unfinished, upload, watch};
 use crate::{
     auth::Caller,
     core::SharedCore,
@@ -122,6 +123,8 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         max_bulk_pictures: Limits::MAX_BULK_PICTURES as i32,
         max_shares_per_image: Limits::MAX_SHARES_PER_IMAGE as i32,
         upload_expiry: seconds(limits.upload_expiry),
+        max_upload_url_ttl: seconds(Limits::MAX_UPLOAD_LINK_TTL),
+        max_download_url_ttl: seconds(Limits::MAX_DOWNLOAD_LINK_TTL),
     }
 }
 
@@ -147,6 +150,21 @@ impl ImageService for ImageRpcs {
     async fn cancel_upload(&self, request: Request<CancelUploadRequest>) -> Result<Response<CancelUploadResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(unfinished::cancel(&self.0, caller.0.user.id, request.into_inner()).await?))
+    }
+
+    async fn create_upload_url(&self, request: Request<CreateUploadUrlRequest>) -> Result<Response<CreateUploadUrlResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(links::create_upload_url(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn finish_upload(&self, request: Request<FinishUploadRequest>) -> Result<Response<FinishUploadResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(links::finish_upload(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn create_download_url(&self, request: Request<CreateDownloadUrlRequest>) -> Result<Response<CreateDownloadUrlResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(links::create_download_url(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn download_image(&self, request: Request<DownloadImageRequest>) -> Result<Response<Self::DownloadImageStream>, Status> {

@@ -7,12 +7,16 @@ use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
 use tintype_proto::v1::{ErrorReason, UploadChunk, UploadStart};
 use tintype_store::{
-    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, StoreError, StoredBlob, Timestamp, UserId,
+    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, RenditionState, StoreError, StoredBlob, Timestamp, UploadLink,
+    UserId,
     blobs::{BlobSink, read_partial_checked},
     header::HeaderScanner,
 };
 
-use super::{unfinished::Unfinished, upload::check_chunk};
+use super::{
+    unfinished::Unfinished,
+    upload::{check_chunk, hint},
+};
 use crate::{
     core::SharedCore,
     status::{Chain, Refusal},
@@ -50,6 +54,8 @@ pub(crate) struct Incoming {
     told_bytes: u64,
     /// `None` when the client gave the upload no name.
     unfinished: Option<Unfinished>,
+    /// By which it came.
+    link: Option<UploadLink>,
 }
 
 impl Incoming {
@@ -89,9 +95,29 @@ impl Incoming {
             received: Received::default(),
             told_bytes: 0,
             unfinished,
+            link: None,
         });
         incoming.take_up().await?;
         Ok(Begun::Receiving(incoming))
+    }
+
+    /// Takes what came by a link, which the catalog counts already.
+    pub(crate) fn by_link(core: &SharedCore, link: &UploadLink) -> Self {
+        let file = &link.file;
+        Self {
+            core: core.clone(),
+            owner: link.owner,
+            file_name: file.file_name.clone(),
+            labels: file.labels.clone(),
+            announced_size_bytes: Some(file.size_bytes),
+            announced_sha256: Some(file.sha256),
+            request_id: Some(link.upload_id.clone()),
+            arriving: core.usage.counted(link.owner, file.size_bytes),
+            received: Received::default(),
+            told_bytes: 0,
+            unfinished: None,
+            link: Some(link.clone()),
+        }
     }
 
     /// How many bytes came, those of earlier streams included.
@@ -158,6 +184,9 @@ impl Incoming {
         if let Some(mut unfinished) = self.unfinished.take() {
             if finished.repeated { unfinished.give_up().await } else { unfinished.finished(&finished.image).await }
         }
+        let pending = finished.image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
+        let pending = pending.map(|rendition| rendition.id).collect();
+        self.core.shutdown.spawn(hint(self.core.stores.clone(), pending));
         Ok(finished)
     }
 
@@ -257,8 +286,7 @@ impl Incoming {
         };
         let seen = sink.sha256().await?;
         if let Some(announced) = self.announced_sha256.filter(|announced| *announced != seen) {
-            let refusal = Refusal::new(ErrorReason::DigestMismatch, "sha256 of the file does not match the announced one");
-            return Err(refusal.with("announced", HEXLOWER.encode(&announced)).with("seen", HEXLOWER.encode(&seen)));
+            return Err(digest_mismatch(&announced, &seen));
         }
         let original = sink.publish().await?;
         let renditions = self.core.auto_formats.iter().copied().filter(|format| *format != header.format).collect();
@@ -266,7 +294,7 @@ impl Incoming {
         self.arriving.hand_over(u64::MAX);
         let (owner, file_name, labels) = (self.owner, mem::take(&mut self.file_name), mem::take(&mut self.labels));
         let new = NewImage { owner, file_name, labels, header, original, renditions, request_id: self.request_id.clone() };
-        record(&self.core, new, self.unfinished.as_ref().and_then(Unfinished::hold)).await
+        record(&self.core, new, self.unfinished.as_ref().and_then(Unfinished::hold), self.link.as_ref()).await
     }
 }
 
@@ -307,19 +335,21 @@ async fn create_sink(core: &SharedCore, owner: UserId, format: Format) -> Result
 
 /// Writes the row of a durable blob. When the catalog's answer is lost, the row may be there: the blob then stays, and an orphan is a
 /// smaller harm than an image without its bytes.
-async fn record(core: &SharedCore, new: NewImage, hold: Option<Hold>) -> Result<Finished, Refusal> {
+async fn record(core: &SharedCore, new: NewImage, hold: Option<Hold>, link: Option<&UploadLink>) -> Result<Finished, Refusal> {
     let StoredBlob { key, digest } = new.original.clone();
     let ImageHeader { format, width, height, .. } = new.header;
     let owner = new.owner;
     let request_id = new.request_id.clone().unwrap_or_default();
     let (catalog, now) = (&core.stores.catalog, Timestamp::now());
-    let created = match hold {
-        Some(hold) => catalog.finish_upload(new, hold, now).await?,
-        None => Some(catalog.create_image(new, now).await?),
+    let created = match (hold, link) {
+        (Some(hold), _) => catalog.finish_upload(new, hold, now).await?,
+        (None, Some(link)) => catalog.finish_upload_link(new, link, now).await?,
+        (None, None) => Some(catalog.create_image(new, now).await?),
     };
     let Some(created) = created else {
         unused(core, &key).await;
-        return Err(Refusal::upload_taken_over(&request_id));
+        let gone = link.is_some();
+        return Err(if gone { Refusal::upload_not_found(&request_id) } else { Refusal::upload_taken_over(&request_id) });
     };
     match created {
         Created::New(image) => {
@@ -344,20 +374,26 @@ async fn record(core: &SharedCore, new: NewImage, hold: Option<Hold>) -> Result<
 }
 
 /// Removes the bytes of an image that was not recorded.
-async fn unused(core: &SharedCore, key: &BlobKey) {
+pub(crate) async fn unused(core: &SharedCore, key: &BlobKey) {
     if let Err(error) = core.stores.blobs.delete(key).await {
         tracing::warn!(blob.key = %key, error = %Chain(&error), "a blob that nothing refers to is left");
     }
 }
 
-fn repeated(earlier: Option<Image>, request_id: &str) -> Result<Image, Refusal> {
+/// What a request that was finished before made.
+pub(super) fn repeated(earlier: Option<Image>, request_id: &str) -> Result<Image, Refusal> {
     earlier.ok_or_else(|| {
         let message = format!("the image that request {request_id:?} made was deleted");
         Refusal::new(ErrorReason::ImageNotFound, message)
     })
 }
 
-fn size_mismatch(announced: u64, seen: u64) -> Refusal {
+pub(crate) fn size_mismatch(announced: u64, seen: u64) -> Refusal {
     let message = format!("{announced} bytes were announced, {seen} arrived");
     Refusal::new(ErrorReason::SizeMismatch, message).with("announced", announced).with("seen", seen)
+}
+
+pub(crate) fn digest_mismatch(announced: &[u8; 32], seen: &[u8; 32]) -> Refusal {
+    let refusal = Refusal::new(ErrorReason::DigestMismatch, "sha256 of the file does not match the announced one");
+    refusal.with("announced", HEXLOWER.encode(announced)).with("seen", HEXLOWER.encode(seen))
 }

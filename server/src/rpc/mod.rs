@@ -8,6 +8,7 @@ mod edits;
 mod guard;
 mod images;
 pub(crate) mod incoming;
+mod links;
 mod page;
 mod resume;
 mod shares;

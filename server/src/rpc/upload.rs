@@ -4,7 +4,7 @@ use tintype_proto::v1::{
     ErrorReason, UploadDone, UploadFailed, UploadImagesRequest, UploadImagesResponse, UploadProgress, UploadStart, UploadStarted,
     upload_images_request::Message as Asked, upload_images_response::Message as Answer,
 };
-use tintype_store::{Access, Image, LimitExceeded, RenditionId, RenditionState, open::Stores};
+use tintype_store::{Access, Image, LimitExceeded, RenditionId, open::Stores};
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Code, Status, Streaming};
 
@@ -154,12 +154,7 @@ impl Upload {
 
     async fn finish(&mut self, file: Incoming) -> Result<(), End> {
         match file.finish().await {
-            Ok(Finished { image, repeated }) => {
-                let pending = image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
-                let pending: Vec<_> = pending.map(|rendition| rendition.id).collect();
-                self.core.shutdown.spawn(hint(self.core.stores.clone(), pending));
-                self.done(image, repeated).await
-            }
+            Ok(Finished { image, repeated }) => self.done(image, repeated).await,
             Err(refusal) => self.refuse_finished(refusal).await,
         }
     }

@@ -13,11 +13,12 @@ use std::{
 use async_trait::async_trait;
 use tintype_store::{
     BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
-    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, RecordedBlob, Rendition,
-    RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
-    TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
+    ImageFilter, ImageId, ImageWrite, Job, LinkCreated, LinkKey, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded,
+    RecordedBlob, Rendition, RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId,
+    StoredBlob, Timestamp, Token, TokenId, Totals, UploadLink, User, UserChange, UserId, UserWrite, Worker,
     catalog::{
-        Catalog, Changes, Edits, Images, Integrity, Jobs, Overview, Publisher, Shares, Upkeep, Uploads, Users, Writes, sqlite::Sqlite,
+        Catalog, Changes, Edits, Images, Integrity, Jobs, Links, Overview, Publisher, Shares, Upkeep, Uploads, Users, Writes,
+        sqlite::Sqlite,
     },
 };
 use tokio::{runtime::Runtime, task::coop::unconstrained};
@@ -161,6 +162,18 @@ faulty! {
         fn finish_upload(new: NewImage, hold: Hold, now: Timestamp) at(now) by(hold: Clock::hold) -> Option<Created>;
         fn drop_upload(owner: UserId, upload_id: &str, hold: Hold) by(hold: Clock::hold) -> bool;
         fn stale_uploads(before: Timestamp, limit: u32) at(before) -> Vec<OpenUpload>;
+    }
+    Links {
+        fn create_upload_link(new: UploadLink, now: Timestamp) at(now) -> LinkCreated;
+        fn open_upload_link(owner: UserId, upload_id: &str) -> Option<UploadLink>;
+        fn upload_link(id: &str) -> Option<UploadLink>;
+        fn receive_upload(id: &str, key: &BlobKey) -> bool;
+        fn finish_upload_link(new: NewImage, link: &UploadLink, now: Timestamp) at(now) -> Option<Created>;
+        fn close_upload_link(link: &UploadLink) -> bool;
+        fn forget_upload_link(link: &UploadLink) -> ();
+        fn stale_upload_links(before: Timestamp, limit: u32) at(before) -> Vec<UploadLink>;
+        fn make_link_key(key: &LinkKey) -> LinkKey;
+        fn link_key(id: i64) -> Option<LinkKey>;
     }
     Edits {
         fn create_rendition(id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) at(now) -> Requested;

@@ -182,11 +182,7 @@ async fn attempt(world: &World, server: &Server, file: &File, mut random: Random
         finished = incoming.finish() => finished,
     };
     match finished {
-        Ok(finished) => {
-            let pending = finished.image.renditions.iter().map(|rendition| rendition.id).collect();
-            core.shutdown.spawn(hint(core.stores.clone(), pending));
-            done(world, file, finished.image.id)
-        }
+        Ok(finished) => done(world, file, finished.image.id),
         Err(refusal) => refused(world, file, &refusal),
     }
 }

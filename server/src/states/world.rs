@@ -35,6 +35,7 @@ use crate::{
     config::Config,
     core::{Core, SharedCore},
     limits::Limits,
+    links::Links,
     usage::Usage,
 };
 
@@ -181,6 +182,7 @@ impl World {
             passwords: PASSWORDS.get_or_init(|| Passwords::new().expect("a password can be hashed")).clone(),
             throttle: Throttle::new(),
             usage: Usage::new(stores.catalog.clone()),
+            links: Links::new(stores.catalog.clone(), None),
             limits: config.limits(),
             auto_formats: vec![Format::Jpeg, Format::Png],
             shutdown: Shutdown::new(),

@@ -12,13 +12,13 @@ pub mod s3;
 mod sink;
 mod writing;
 
-use std::{fmt::Debug, ops::Range};
+use std::{fmt::Debug, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
-use crate::{BlobKey, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
+use crate::{AnnouncedFile, BlobKey, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
 
 pub use checksum::ContentHasher;
 pub use read::{read_checked, read_partial_checked};
@@ -63,12 +63,27 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     /// when they began. Bounded: what is left over is taken by the next call. Returns how many.
     async fn sweep_unpublished(&self, before: Timestamp) -> Result<u64, StoreError>;
 
+    /// Signs a request with which somebody without an account puts this file under `key` by himself, for `ttl` from now. What came by it is read
+    /// like any blob, and is to be compared with what was announced. `None`, as here, where the store is reached through this program alone.
+    async fn sign_put(&self, _key: &BlobKey, _file: &AnnouncedFile, _ttl: Duration) -> Result<Option<SignedPut>, StoreError> {
+        Ok(None)
+    }
+
     /// Answers when blobs can be read and, where trying costs nothing, written.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
 /// Bytes on their way to stable storage. Dropping it stops nothing.
 pub type Persisting = BoxFuture<'static, Result<u64, StoreError>>;
+
+/// A PUT that the blob store takes from anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedPut {
+    /// Where to.
+    pub url: String,
+    /// Names, in lower case, and values of the headers that have to be sent just so.
+    pub headers: Vec<(String, String)>,
+}
 
 /// A blob being written. Dropping it before [`publish`](Self::publish) removes what was written, unless it is to be kept.
 #[async_trait]

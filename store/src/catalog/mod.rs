@@ -3,6 +3,7 @@
 //! Every write is atomic and durable when it returns, and every change of an image appends to the change log in the same transaction.
 
 mod error;
+mod links;
 pub mod postgres;
 mod rows;
 pub mod sqlite;
@@ -17,6 +18,8 @@ use crate::{
     RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
     TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
 };
+
+pub use links::Links;
 
 /// Users and their sign-in tokens.
 #[async_trait]
@@ -277,7 +280,7 @@ pub trait Upkeep {
     /// Drops doomed blobs whose bytes are gone.
     async fn forget_blobs(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
 
-    /// Drops request ids, changes, heartbeats and expired tokens from before `before`, at most `limit` of each, and remembers how far
+    /// Drops request ids, changes, heartbeats, expired tokens and expired keys of links from before `before`, at most `limit` of each, and remembers how far
     /// changes were dropped.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError>;
 }
@@ -294,7 +297,8 @@ pub trait Writes: Debug + Send + Sync {
     /// Up to `limit` recorded writes that were begun before `before`, the oldest first.
     async fn stale_writes(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenWrite>, StoreError>;
 
-    /// Those of `keys` of which the catalog knows nothing: no image or rendition refers to them, and they are not doomed, and no unfinished upload began there.
+    /// Those of `keys` of which the catalog knows nothing: no image or rendition refers to them, and they are not doomed, no unfinished upload began there,
+    /// and nothing is to come there by a link.
     async fn unrecorded(&self, keys: &[BlobKey]) -> Result<Vec<BlobKey>, StoreError>;
 }
 
@@ -335,6 +339,7 @@ pub trait Catalog:
     Users
     + Images
     + Uploads
+    + Links
     + Edits
     + Shares
     + Jobs

@@ -50,6 +50,10 @@ const MAX_STORE_ID_BYTES: u64 = 100;
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) client: AmazonS3,
+    /// Signs under the name by which clients reach the bucket.
+    pub(super) signer: AmazonS3,
+    /// Whether the store knows the condition that an object must not be there yet.
+    pub(super) creates_once: bool,
     /// For the one call that the client has not.
     plain: reqwest::Client,
     prefix: String,
@@ -67,6 +71,8 @@ impl Bucket {
         let separator = if config.prefix.is_empty() { "" } else { "/" };
         Ok(Self {
             client: config.client()?,
+            signer: config.signer()?,
+            creates_once: S3Config::creates_once(),
             plain: config.plain_client()?,
             prefix: format!("{}{separator}", config.prefix),
             name: format!("bucket s3://{}{separator}{}", config.bucket, config.prefix),

@@ -32,6 +32,8 @@ pub struct S3Config {
     pub prefix: String,
     /// URL of a server other than Amazon's. `None`: `AWS_ENDPOINT_URL`, else Amazon's.
     pub endpoint: Option<String>,
+    /// URL under which clients reach that server with signed URLs, when it is another. Nothing is sent there from here.
+    pub public_endpoint: Option<String>,
     /// `None`: `AWS_REGION`, else `us-east-1`, which servers other than Amazon's take as well as any.
     pub region: Option<String>,
     /// Whether the bucket is named in the path of a URL or in its host.
@@ -57,7 +59,7 @@ impl FromStr for S3Config {
             return Err("the prefix in a bucket has letters, digits, '-', '_' and '.', with a '/' between its names".to_owned());
         }
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
-        Ok(Self { bucket, prefix, endpoint: None, region: None, path_style: true, allow_http: false })
+        Ok(Self { bucket, prefix, endpoint: None, public_endpoint: None, region: None, path_style: true, allow_http: false })
     }
 }
 
@@ -101,6 +103,21 @@ impl S3Config {
             builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
         }
         builder.with_allow_http(plaintext).build().map_err(wrong)
+    }
+
+    /// A client that only signs: for the public endpoint if there is one.
+    pub(super) fn signer(&self) -> Result<AmazonS3, StoreError> {
+        match &self.public_endpoint {
+            None => self.client(),
+            // No byte goes there from here; whether plaintext will do is for those to decide who send some.
+            Some(public) => Self { endpoint: Some(public.clone()), allow_http: true, ..self.clone() }.client(),
+        }
+    }
+
+    /// Whether a PUT may carry a condition: `AWS_CONDITIONAL_PUT=disabled` says that the store knows none.
+    pub(super) fn creates_once() -> bool {
+        let setting = AmazonS3Builder::from_env().get_config_value(&AmazonS3ConfigKey::ConditionalPut);
+        setting.is_none_or(|setting| !setting.eq_ignore_ascii_case("disabled"))
     }
 
     /// A client for signed URLs. It trusts whom [`client`](Self::client) trusts, which is made before it.

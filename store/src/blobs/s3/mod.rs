@@ -7,11 +7,12 @@ mod bucket;
 mod config;
 mod partial;
 mod read;
+mod sign;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,8 +24,8 @@ use object_store::{
 use tokio_util::task::TaskTracker;
 
 use self::{bucket::Bucket, writer::S3Writer};
-use super::{BlobWriter, Blobs};
-use crate::{BlobKey, ListedBlob, OpenWrite, PartialBlob, StoreError, StoreId, Timestamp, catalog::Writes};
+use super::{BlobWriter, Blobs, SignedPut};
+use crate::{AnnouncedFile, BlobKey, ListedBlob, OpenWrite, PartialBlob, StoreError, StoreId, Timestamp, catalog::Writes};
 
 pub use config::S3Config;
 
@@ -134,6 +135,10 @@ impl Blobs for S3 {
             }
         }
         failed.map_or(Ok(stale.len() as u64), Err)
+    }
+
+    async fn sign_put(&self, key: &BlobKey, file: &AnnouncedFile, ttl: Duration) -> Result<Option<SignedPut>, StoreError> {
+        self.shared.bucket.sign_put(key, file, ttl).await.map(Some)
     }
 
     /// Only reads, and not even that when other requests are answered: each has its price.

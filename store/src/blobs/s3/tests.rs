@@ -14,7 +14,10 @@ use crate::{
     Format, Kind, UserId,
     blobs::{BlobSink, CHECKSUM_BLOCK_BYTES},
     catalog::sqlite::Sqlite,
-    conformance::blobs::{Damage, Fixture},
+    conformance::{
+        blobs::{Damage, Fixture},
+        catalog::support::announced,
+    },
     random_hex,
 };
 
@@ -237,4 +240,39 @@ async fn a_slow_bucket_is_waited_for_while_it_answers_other_questions() {
     let mut sink = BlobSink::create(&fixture.blobs, key()).await.expect("a blob can be begun");
     sink.write(Bytes::from_static(b"bytes")).await.expect("bytes can be written");
     sink.publish().await.expect("it arrives after all");
+}
+
+#[tokio::test]
+async fn by_a_signed_url_comes_the_announced_file_and_no_other_and_once() {
+    let config = test_config();
+    let public = config.endpoint.as_ref().map(|endpoint| endpoint.replace("127.0.0.1", "localhost"));
+    let fixture = open(&S3Config { public_endpoint: public.clone(), ..config }).await.expect("the bucket of the tests can be opened");
+    let bytes = Bytes::from_static(b"the announced bytes");
+    let file = announced(&bytes);
+    let key = BlobKey::arriving(UserId(7));
+    let signed = fixture.blobs.sign_put(&key, &file, Duration::from_mins(1)).await.expect("it is signed").expect("a bucket can sign");
+    assert!(signed.url.starts_with(&public.expect("the tests name an endpoint")), "{}", signed.url);
+    let client = reqwest::Client::new();
+    let put = async |url: &str, changed: Option<(&str, &str)>, body: &Bytes| {
+        let mut request = client.put(url).body(body.clone());
+        for (name, value) in &signed.headers {
+            let changed = changed.filter(|(changed, _)| changed == name).map(|(_, value)| value);
+            request = request.header(name, changed.unwrap_or(value));
+        }
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(put(&signed.url, Some(("content-type", "text/html")), &bytes).await, 403, "the type is signed");
+    assert_eq!(put(&signed.url, Some(("if-none-match", "x")), &bytes).await, 403, "that it comes once is signed");
+    let other_key = signed.url.replace("arriving", "original.png");
+    assert_eq!(put(&other_key, None, &bytes).await, 403, "the place is signed");
+    for other in [&b"the announced byteX"[..], b"the announced bytes and more", b""] {
+        assert_eq!(put(&signed.url, None, &Bytes::from_static(other)).await, 400, "the bytes are signed");
+    }
+    assert_eq!(fixture.blobs.size_bytes(&key).await.expect("an answer"), None);
+    assert_eq!(put(&signed.url, None, &bytes).await, 200);
+    assert_eq!(put(&signed.url, None, &bytes).await, 412, "once");
+    let read: Vec<Bytes> =
+        fixture.blobs.read(&key, 0..file.size_bytes).await.expect("it is there").try_collect().await.expect("it is whole");
+    assert_eq!(read.concat(), bytes);
+    fixture.blobs.delete(&key).await.expect("it can be removed");
 }

@@ -5,6 +5,7 @@ mod edits;
 mod images;
 mod integrity;
 mod jobs;
+mod links;
 mod overview;
 mod publisher;
 mod schema;

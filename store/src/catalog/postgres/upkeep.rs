@@ -87,6 +87,8 @@ impl Upkeep for Postgres {
                  SELECT id FROM workers WHERE seen_at < $1 ORDER BY seen_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
             "DELETE FROM tokens WHERE id IN (
                  SELECT id FROM tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            "DELETE FROM link_keys WHERE id IN (
+                 SELECT id FROM link_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
             // Last, for nobody gives positions while the row of the log is locked.
             "WITH pruned AS (
                  DELETE FROM changes WHERE id IN (

@@ -97,7 +97,7 @@ impl Uploads for Postgres {
 }
 
 /// Locks the owner's row before the upload's, as everybody does who counts. `false` when the owner is deleted.
-async fn lock_owner(connection: &mut PgConnection, owner: UserId) -> sqlx::Result<bool> {
+pub(super) async fn lock_owner(connection: &mut PgConnection, owner: UserId) -> sqlx::Result<bool> {
     let is_there = query_scalar("SELECT deleted_at IS NULL FROM users WHERE id = $1 FOR UPDATE");
     Ok(is_there.bind(owner.0).fetch_optional(connection).await?.unwrap_or(false))
 }
@@ -112,7 +112,7 @@ async fn remove(connection: &mut PgConnection, owner: UserId, upload_id: &str, h
     Ok(removed.map(|size_bytes| size_bytes as u64))
 }
 
-async fn count(connection: &mut PgConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {
+pub(super) async fn count(connection: &mut PgConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {
     let count = query("UPDATE users SET unfinished_bytes = unfinished_bytes + $2 WHERE id = $1");
     count.bind(owner.0).bind(more_bytes).execute(connection).await?;
     Ok(())

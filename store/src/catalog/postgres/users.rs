@@ -110,6 +110,7 @@ impl Users for Postgres {
         let gone: Vec<i64> = query_scalar(
             "SELECT id FROM users WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT FROM images WHERE owner_id = users.id)
                  AND NOT EXISTS (SELECT FROM uploads WHERE owner_id = users.id)
+                 AND NOT EXISTS (SELECT FROM upload_links WHERE owner_id = users.id)
              ORDER BY id FOR UPDATE SKIP LOCKED",
         )
         .fetch_all(&mut *tx)

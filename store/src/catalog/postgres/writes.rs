@@ -33,7 +33,8 @@ impl Writes for Postgres {
         let unrecorded = query_scalar(
             "SELECT given.key FROM unnest($1::TEXT[]) AS given (key)
              WHERE NOT EXISTS (SELECT FROM blobs WHERE blobs.key = given.key)
-                 AND NOT EXISTS (SELECT FROM uploads WHERE uploads.key = given.key)",
+                 AND NOT EXISTS (SELECT FROM uploads WHERE uploads.key = given.key)
+                 AND NOT EXISTS (SELECT FROM upload_links WHERE upload_links.key = given.key)",
         );
         let keys: Vec<_> = keys.iter().map(|key| key.0.as_str()).collect();
         let unrecorded: Vec<String> = unrecorded.bind(keys).fetch_all(&self.pool).await?;

@@ -182,12 +182,14 @@ macro_rules! select_failures {
 }
 
 mod integrity;
+mod links;
 
 use self::codec::{
     checksums_from_bytes, colour_type, failure_reason, format, formats, scopes, sha256, spec, state, thumbhash, undecodable,
 };
 pub(super) use self::codec::{checksums_to_bytes, format_list, labels_json, scope_list};
 pub(super) use self::integrity::{select_originals, select_outputs};
+pub(super) use self::links::link_columns;
 pub(super) use {
     image_columns, image_joins, rendition_columns, select_changes, select_failed_counts, select_failures, select_images, select_job,
     select_renditions, select_seen_images, select_totals, token_columns, upload_columns, user_columns,

@@ -9,7 +9,7 @@ use sqlx::{
 use crate::{Kind, StoreError};
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "users", include_str!("../../../migrations/sqlite/0002_users.sql")),
     (3, "watch", include_str!("../../../migrations/sqlite/0003_watch.sql")),
@@ -19,6 +19,7 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (7, "overview", include_str!("../../../migrations/sqlite/0007_overview.sql")),
     (8, "looks", include_str!("../../../migrations/sqlite/0008_looks.sql")),
     (9, "uploads", include_str!("../../../migrations/sqlite/0009_uploads.sql")),
+    (10, "links", include_str!("../../../migrations/sqlite/0010_links.sql")),
 ];
 
 /// The version this program works with.

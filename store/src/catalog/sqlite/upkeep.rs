@@ -79,6 +79,7 @@ impl Upkeep for Sqlite {
             "DELETE FROM changes WHERE position IN (SELECT position FROM changes WHERE at < $1 ORDER BY at LIMIT $2)",
             "DELETE FROM workers WHERE id IN (SELECT id FROM workers WHERE seen_at < $1 ORDER BY seen_at LIMIT $2)",
             "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+            "DELETE FROM link_keys WHERE id IN (SELECT id FROM link_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
         ] {
             query(delete).bind(before.0).bind(limit).execute(&mut *tx).await?;
         }

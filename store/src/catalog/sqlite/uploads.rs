@@ -104,7 +104,7 @@ async fn remove(connection: &mut SqliteConnection, owner: UserId, upload_id: &st
     Ok(removed.is_some())
 }
 
-async fn count(connection: &mut SqliteConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {
+pub(super) async fn count(connection: &mut SqliteConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {
     let count = query("UPDATE users SET unfinished_bytes = unfinished_bytes + $2 WHERE id = $1");
     count.bind(owner.0).bind(more_bytes).execute(connection).await?;
     Ok(())

@@ -100,7 +100,8 @@ impl Users for Sqlite {
         let mut tx = self.write().await?;
         let gone: Vec<i64> = query_scalar(
             "SELECT id FROM users WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM images WHERE owner_id = users.id)
-                 AND NOT EXISTS (SELECT 1 FROM uploads WHERE owner_id = users.id)",
+                 AND NOT EXISTS (SELECT 1 FROM uploads WHERE owner_id = users.id)
+                 AND NOT EXISTS (SELECT 1 FROM upload_links WHERE owner_id = users.id)",
         )
         .fetch_all(&mut *tx)
         .await?;

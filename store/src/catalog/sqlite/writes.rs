@@ -33,7 +33,8 @@ impl Writes for Sqlite {
         let unrecorded = query_scalar(
             "SELECT given.value FROM json_each($1) AS given
              WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.key = given.value)
-                 AND NOT EXISTS (SELECT 1 FROM uploads WHERE uploads.key = given.value)",
+                 AND NOT EXISTS (SELECT 1 FROM uploads WHERE uploads.key = given.value)
+                 AND NOT EXISTS (SELECT 1 FROM upload_links WHERE upload_links.key = given.value)",
         );
         let unrecorded: Vec<String> = unrecorded.bind(json_array(keys)).fetch_all(&self.readers).await?;
         Ok(unrecorded.into_iter().map(BlobKey).collect())

@@ -7,6 +7,7 @@ mod images;
 mod integrity;
 mod jobs;
 mod leases;
+mod links;
 mod listing;
 mod overview;
 mod publisher;
@@ -150,6 +151,18 @@ macro_rules! catalog_suite {
                 a_dropped_upload_is_gone_and_counts_no_more
                 stale_uploads_are_the_old_ones_and_those_of_deleted_users
                 what_an_upload_began_is_not_unrecorded;
+            links:
+                a_link_reads_back_as_recorded_and_counts
+                a_repeated_link_is_the_first_one_until_that_expires
+                of_equal_links_at_once_one_is_recorded
+                links_beyond_the_quota_are_not_recorded
+                of_those_that_come_at_once_one_is_received
+                nothing_comes_for_a_user_who_is_disabled_or_deleted
+                a_finished_link_is_an_image_and_closed
+                of_those_who_finish_a_link_at_once_one_makes_the_image
+                a_closed_link_counts_no_more_and_can_begin_anew
+                stale_links_are_the_expired_ones_and_those_of_deleted_users
+                of_keys_at_once_one_is_everybodys;
             integrity:
                 every_recorded_blob_is_met_once_and_a_few_at_a_time
                 a_remade_rendition_is_pending_and_counts_no_more

@@ -6,8 +6,9 @@ use futures_util::{FutureExt, future::join_all};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
 
 use crate::{
-    BlobKey, Claim, ColourType, Colours, ContentDigest, Created, Drawn, Format, Image, ImageFilter, ImageHeader, Job, Labels, NewImage,
-    NewUser, Picture, RenditionId, Role, StoredBlob, Timestamp, UserId,
+    AnnouncedFile, BlobKey, Claim, ColourType, Colours, ContentDigest, Created, Drawn, Format, Image, ImageFilter, ImageHeader, Job,
+    Labels, NewImage, NewUser, Picture, RenditionId, Role, StoredBlob, Timestamp, UserId,
+    blobs::ContentHasher,
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
     random_hex,
 };
@@ -113,6 +114,19 @@ fn stored(key: BlobKey) -> StoredBlob {
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(&key.0.as_bytes()[key.0.len() - 32..]);
     StoredBlob { key, digest: ContentDigest { size_bytes: 600_000, sha256, block_crc32c: vec![0, 0xffff_ffff, 0x1234_5678] } }
+}
+
+/// What is told of a file with these bytes.
+pub(crate) fn announced(bytes: &[u8]) -> AnnouncedFile {
+    let mut hasher = ContentHasher::default();
+    hasher.update(bytes);
+    AnnouncedFile {
+        file_name: "Grüße.png".to_owned(),
+        labels: Labels::from([("a".to_owned(), "ä \"b\"".to_owned())]),
+        content_type: "image/png".to_owned(),
+        size_bytes: bytes.len() as u64,
+        sha256: hasher.finish().sha256,
+    }
 }
 
 /// A PNG that wants a JPEG and a WebP.
