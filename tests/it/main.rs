@@ -8,13 +8,14 @@ mod command_line;
 mod containment;
 mod conversion;
 mod corpus;
-mod counted;
 mod deadlines;
 mod downloads;
 mod draining;
 mod durable;
 mod edits;
 mod events;
+#[path = "../faults/mod.rs"]
+mod faults;
 mod guessing;
 mod hostile;
 mod listing;
