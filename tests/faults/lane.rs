@@ -1,6 +1,9 @@
 //! A client that does one thing after the other, and notes what it is told.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tintype_proto::v1::{
@@ -9,7 +12,10 @@ use tintype_proto::v1::{
     upload_images_request::Message, upload_images_response::Message as Reply,
 };
 use tintype_tests::{Client, Random, Refused, Upload};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
@@ -27,6 +33,8 @@ pub(super) struct Lane {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) random: Random,
     pub(super) viewer: String,
+    /// How long it waits for what it uploaded to be converted, so that it does not get ahead of the workers for minutes.
+    pub(super) waits: Duration,
 }
 
 impl Lane {
@@ -80,6 +88,13 @@ impl Lane {
             told.requests.len() - 1
         });
         self.send(request).await;
+        if let Some(id) = self.told(|told| told.requests[request])
+            && !self.waits.is_zero()
+        {
+            let client = self.client().await;
+            // Whatever comes of it is looked at in the end.
+            let _ = timeout(self.waits, client.rendition(id, ImageFormat::Jpeg)).await;
+        }
     }
 
     async fn repeat(&mut self) {

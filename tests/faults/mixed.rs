@@ -24,6 +24,8 @@ const BETWEEN_FAULTS: usize = 20;
 const DURING_A_FAULT: usize = 4;
 /// After the end of a fault a file is taken and converted within this time: half a minute for a lease that nobody ends, and then some.
 const RECOVERY: Duration = Duration::from_mins(2);
+/// In a run of minutes lanes wait for so long at most for what they uploaded.
+const WAITS: Duration = Duration::from_secs(5);
 const VIEWER: &str = "viewer";
 
 /// What goes wrong.
@@ -90,7 +92,9 @@ impl Run {
         let (sender, done) = mpsc::unbounded_channel();
         let lanes = (0..LANES).map(|number| {
             let random = Random::new(random.below(1 << 31) as u64);
-            let mut lane = Lane { number, home: home.subscribe(), ledger: Arc::clone(&ledger), random, viewer: VIEWER.to_owned() };
+            let waits = if matches!(end, End::At(_)) { WAITS } else { Duration::ZERO };
+            let (home, ledger) = (home.subscribe(), Arc::clone(&ledger));
+            let mut lane = Lane { number, home, ledger, random, viewer: VIEWER.to_owned(), waits };
             let (begun, sender) = (Arc::clone(&begun), sender.clone());
             tokio::spawn(async move {
                 let goes_on = || match end {
