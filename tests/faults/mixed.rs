@@ -254,7 +254,7 @@ pub(super) async fn wired_cluster(worker_count: usize) -> (Tintype, Option<Wire>
 }
 
 async fn told_is_so(tintype: Tintype, wire: Option<Wire>, kinds: &[Kind]) {
-    let end = End::Operations(number("TINTYPE_TEST_OPERATIONS", 100));
+    let end = End::Operations(number("TINTYPE_TEST_OPERATIONS", 70));
     let (mut run, lanes) = Run::begin(tintype, wire, seed(), end).await;
     run.suffer(kinds, None).await;
     run.end(lanes).await;
