@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Bucket, Client, Gate, Http, Program, own_binary, required, sign_in};
+use crate::{Bucket, Client, Gate, Http, Program, Wire, own_binary, required, sign_in};
 
 /// The documented development password of the user `admin`.
 pub const ADMIN_PASSWORD: &str = "Admin555";
@@ -69,7 +69,7 @@ impl Tintype {
         let server = own_binary("tintype-server");
         let arguments = [arguments, &[server.to_str().expect("the path of a build is plain")]].concat();
         let server = Program::start(program, program, &arguments, tintype.environment.iter().map(|(name, value)| (name, value)));
-        tintype.listening(server).await;
+        tintype.served_by(server).await;
         tintype
     }
 
@@ -128,10 +128,11 @@ impl Tintype {
     /// Starts the server, anew on the same data after it ended, and waits until it says where it listens.
     pub async fn start_server(&mut self) {
         let server = self.run_server(&[]);
-        self.listening(server).await;
+        self.served_by(server).await;
     }
 
-    async fn listening(&mut self, mut server: Program) {
+    /// Takes this one for its server once it says where it listens.
+    pub async fn served_by(&mut self, mut server: Program) {
         self.grpc_url = server.line(|line| announced(line, "gRPC")).await;
         self.http_url = server.line(|line| announced(line, "HTTP")).await;
         self.server = Some(server);
@@ -150,10 +151,26 @@ impl Tintype {
         Program::own("tintype-server", arguments, self.environment.iter().map(|(name, value)| (name, value)))
     }
 
+    /// The value of a variable of the programs.
+    pub fn variable(&self, name: &str) -> &str {
+        let found = self.environment.iter().find(|(known, _)| known == name);
+        &found.unwrap_or_else(|| panic!("{name} is not set here")).1
+    }
+
     /// Where the NATS server of a cluster is.
     pub fn nats_url(&self) -> &str {
-        let jobs = self.environment.iter().find(|(name, _)| name == "TINTYPE_JOBS");
-        &jobs.expect("only a cluster has a NATS server").1
+        self.variable("TINTYPE_JOBS")
+    }
+
+    /// Leads programs that are started from now on to the service in the variable `name`, a URL, by a way of its own.
+    pub async fn wire(&mut self, name: &str) -> Wire {
+        let url = self.variable(name).to_owned();
+        let (_, place) = url.split_once("://").expect("the URL has a scheme");
+        let place = place.split_once('@').map_or(place, |(_, place)| place);
+        let service = place.split('/').next().expect("the URL names a host");
+        let wire = Wire::before(service).await;
+        self.set(name, &url.replace(service, &wire.address.to_string()));
+        wire
     }
 
     /// How many connections all programs together have to a cluster's catalog.
@@ -175,20 +192,50 @@ impl Tintype {
             "TINTYPE_S3_ENDPOINT",
             "TINTYPE_METRICS_ADDR",
         ];
-        let is_its_own = |name: &str| names.contains(&name) || name.starts_with("AWS_");
+        let is_its_own =
+            |name: &str| names.contains(&name) || ["AWS_", "FAKETIME_", "LD_", "NO_FAKE_"].iter().any(|prefix| name.starts_with(prefix));
         let environment = self.environment.iter().filter(|(name, _)| is_its_own(name));
         self.workers.push(Program::own("tintype-worker", &["--slots", "1"], environment.map(|(name, value)| (name, value))));
     }
 
     /// Starts the NATS server, anew on the same port and data after it was killed.
     pub async fn start_nats(&mut self) {
-        let folder = self.data.path().join("nats");
+        self.start_nats_with(&[]).await;
+    }
+
+    /// Starts it with more arguments.
+    pub async fn start_nats_with(&mut self, more: &[&str]) {
+        let folder = self.nats_data();
         let folder = folder.to_str().expect("temporary folders have plain names");
-        let cluster = self.cluster.as_mut().expect("only a cluster has a NATS server");
+        let cluster = self.cluster.as_ref().expect("only a cluster has a NATS server");
         let arguments = ["-a", "127.0.0.1", "-p", &cluster.nats_port, "-js", "-sd", folder];
-        let mut nats = Program::start("nats-server", required("TINTYPE_NATS_SERVER"), &arguments, [("PATH", "")]);
+        let arguments = [&arguments, more].concat();
+        let nats = Program::start("nats-server", required("TINTYPE_NATS_SERVER"), &arguments, [("PATH", "")]);
+        self.queued_by(nats).await;
+    }
+
+    /// Starts the NATS server as [`start_nats`](Self::start_nats) does, on an empty disk of so many MiB, of which it does not know how small it
+    /// is. The disk is in mounts of the server's own, which takes no rights, and ends with it.
+    pub async fn start_nats_on_a_disk_of(&mut self, mebibytes: usize) {
+        let folder = self.nats_data();
+        let folder = folder.to_str().expect("temporary folders have plain names");
+        let cluster = self.cluster.as_ref().expect("only a cluster has a NATS server");
+        let config = self.data.path().join("nats.conf");
+        let settings = format!("jetstream {{ store_dir: {folder:?}, max_file_store: 1GB }}");
+        fs::write(&config, settings).expect("a file can be written");
+        let mount = format!("mount -t tmpfs -o size={mebibytes}m none {folder} && exec \"$0\" \"$@\"");
+        let config = config.to_str().expect("temporary folders have plain names");
+        let binary = required("TINTYPE_NATS_SERVER");
+        let server = [&binary, "-c", config, "-a", "127.0.0.1", "-p", &cluster.nats_port];
+        let arguments = [&["--user", "--map-root-user", "--mount", "sh", "-c", &mount], &server[..]].concat();
+        let nats = Program::start("nats-server", "unshare", &arguments, [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")]);
+        self.queued_by(nats).await;
+    }
+
+    async fn queued_by(&mut self, mut nats: Program) {
         let port = nats.line(|line| line.split_once("client connections on 127.0.0.1:").map(|(_, port)| port.to_owned())).await;
         let url = format!("nats://127.0.0.1:{port}");
+        let cluster = self.cluster.as_mut().expect("only a cluster has a NATS server");
         cluster.nats_port = port;
         cluster.nats = Some(nats);
         self.set("TINTYPE_JOBS", &url);
@@ -205,9 +252,14 @@ impl Tintype {
         nats.expect("only a cluster has a NATS server, and it runs").kill().await;
     }
 
+    /// Where the NATS server stores what it keeps.
+    pub fn nats_data(&self) -> PathBuf {
+        self.data.path().join("nats")
+    }
+
     /// Removes what a NATS server that is not running has stored.
     pub fn forget_nats_data(&self) {
-        fs::remove_dir_all(self.data.path().join("nats")).expect("the folder can be removed");
+        fs::remove_dir_all(self.nats_data()).expect("the folder can be removed");
     }
 
     /// Kills the server.
@@ -302,6 +354,11 @@ impl Tintype {
     /// The way of servers and workers to the catalog of a cluster.
     pub fn catalog_gate(&self) -> &Gate {
         &self.cluster.as_ref().expect("only a cluster's catalog is elsewhere").gate
+    }
+
+    /// The folder of everything that is local.
+    pub fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// The folder of the blobs.

@@ -18,6 +18,7 @@ mod random;
 mod raw;
 mod settings;
 mod watcher;
+mod wire;
 
 pub use balancer::Balancer;
 pub use breaker::Breaker;
@@ -32,3 +33,4 @@ pub use random::{Random, seed};
 pub use raw::{RawAnswer, RawClient, grpc_message};
 pub use settings::{corpus, number, required};
 pub use watcher::{Told, Watcher};
+pub use wire::{Fault, Wire};

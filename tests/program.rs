@@ -88,6 +88,16 @@ impl Program {
         kilobytes << 10
     }
 
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a running program has descriptors").count()
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a running program has threads").count()
+    }
+
     /// Its process.
     pub fn pid(&self) -> Pid {
         self.child.id().and_then(|pid| Pid::from_raw(pid as i32)).expect("it has not been waited for")

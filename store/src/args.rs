@@ -33,7 +33,8 @@ pub struct StoreArgs {
     #[arg(long, env = "TINTYPE_BLOBS", default_value = "file:blobs", value_name = "URL", global = true)]
     blobs: BlobsUrl,
 
-    /// The queue: `local:` (the default) or `nats://…`, several servers of one cluster separated by commas.
+    /// The queue: `local:` (the default) or `nats://HOST:PORT`, with `USER:PASSWORD@` or `TOKEN@` before the host where the server asks for it; several
+    /// servers of one cluster separated by commas.
     #[arg(long, env = "TINTYPE_JOBS", value_name = "URL", hide_env_values = true, global = true)]
     jobs: Option<String>,
 

@@ -1,6 +1,7 @@
 //! From settings to stores: the URL scheme picks the adapter.
 
 use std::{
+    error::Error,
     fmt,
     fs::{File, OpenOptions, TryLockError},
     os::unix::fs::OpenOptionsExt,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
 
 use crate::{
     Kind, StoreError, StoreId,
@@ -27,9 +29,11 @@ use crate::{
 
 /// How long a starting process waits for the one before it to let go of the data folder.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a starting worker waits for a server to have named the blob store.
-const WORKER_PATIENCE: Duration = Duration::from_mins(1);
+/// How long a starting process waits for stores elsewhere to answer, and a worker for a server to have made them ready.
+pub(crate) const START_PATIENCE: Duration = Duration::from_mins(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it says that it still waits.
+const REMINDER: Duration = Duration::from_secs(30);
 
 /// `sqlite:PATH` (relative to the data folder) or `postgres://…`.
 #[derive(Clone, PartialEq, Eq)]
@@ -205,20 +209,29 @@ impl Stores {
     }
 
     /// Opens all three and checks that they belong together: a combination that cannot work, or a catalog and a blob store with different
-    /// ids, is `Kind::Misconfigured`. Waits up to 10 s for the lock of the data folder, and a worker up to 60 s for a server to have
-    /// made the stores ready; `Kind::Unavailable` after that. A queue that is away is no reason not to open.
+    /// ids, is `Kind::Misconfigured`. Waits, and says so in the log, up to 10 s for the lock of the data folder, and up to 5 minutes for a
+    /// catalog and a blob store elsewhere to answer, and as a worker for a server to have made them ready; `Kind::Unavailable` after that. A
+    /// queue that is away is no reason not to open.
     pub async fn open(config: &StoreConfig, opener: Opener) -> Result<Self, StoreError> {
         config.check(opener)?;
-        let (catalog, lock) = Self::open_catalog(config, opener).await?;
-        let patience = if opener == Opener::Worker { WORKER_PATIENCE } else { Duration::ZERO };
+        let (catalog, lock) = match (&config.catalog, opener) {
+            (CatalogUrl::Postgres(_), Opener::Server) => {
+                patiently("the catalog", START_PATIENCE, || Self::open_catalog(config, opener)).await?
+            }
+            // Opening these waits by itself: for the lock of the folder, for the schema that a server makes.
+            (CatalogUrl::Sqlite(_), _) | (_, Opener::Worker) => Self::open_catalog(config, opener).await?,
+        };
         let blobs: Arc<dyn Blobs> = match &config.blobs {
             BlobsUrl::Folder(path) => Arc::new(Folder::open(&config.data.join(path)).await?),
-            BlobsUrl::S3(bucket) => Arc::new(patiently(patience, || S3::open(bucket, catalog.clone())).await?),
+            BlobsUrl::S3(bucket) => Arc::new(patiently("the blob store", START_PATIENCE, || S3::open(bucket, catalog.clone())).await?),
         };
-        if opener == Opener::Server && blobs.store_id().await?.is_none() {
-            blobs.set_store_id(&StoreId(random_hex())).await?;
-        }
-        patiently(patience, || check_same_store(&*catalog, &*blobs)).await?;
+        patiently("the blob store", START_PATIENCE, || async {
+            if opener == Opener::Server && blobs.store_id().await?.is_none() {
+                blobs.set_store_id(&StoreId(random_hex())).await?;
+            }
+            check_same_store(&*catalog, &*blobs).await
+        })
+        .await?;
         let exclusive = lock.is_some();
         let lock = lock.map(Arc::new);
         Ok(match &config.jobs {
@@ -277,15 +290,28 @@ async fn check_same_store(catalog: &dyn Catalog, blobs: &dyn Blobs) -> Result<()
 }
 
 /// Tries again while the answer is `Kind::Unavailable`, until it has taken `patience`.
-async fn patiently<T, Attempt>(patience: Duration, mut attempt: impl FnMut() -> Attempt) -> Result<T, StoreError>
+pub(crate) async fn patiently<T, Attempt>(what: &str, patience: Duration, mut attempt: impl FnMut() -> Attempt) -> Result<T, StoreError>
 where
     Attempt: Future<Output = Result<T, StoreError>>,
 {
-    let deadline = Instant::now() + patience;
+    let begin = Instant::now();
+    let mut remind_at = begin;
     loop {
         match attempt().await {
-            Err(error) if error.kind() == Kind::Unavailable && Instant::now() < deadline => sleep(POLL_INTERVAL).await,
-            result => return result,
+            Err(error) if error.kind() == Kind::Unavailable && begin.elapsed() < patience => {
+                if Instant::now() >= remind_at {
+                    warn!(error = &error as &dyn Error, "waiting for {what}, up to {} s", patience.as_secs());
+                    remind_at += REMINDER;
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+            Ok(answer) => {
+                if remind_at > begin {
+                    info!(waited_ms = begin.elapsed().as_millis(), "no longer waiting for {what}");
+                }
+                return Ok(answer);
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -306,7 +332,7 @@ async fn lock_folder(folder: &Path, patience: Duration) -> Result<File, StoreErr
         Err(TryLockError::WouldBlock) => Err(in_use()),
         Err(TryLockError::Error(error)) => Err(away(error)),
     };
-    patiently(patience, || std::future::ready(lock())).await?;
+    patiently("the lock of the data folder", patience, || std::future::ready(lock())).await?;
     Ok(file)
 }
 
@@ -457,12 +483,12 @@ mod tests {
             attempts.set(attempts.get() + 1);
             std::future::ready(if attempts.get() < 30 { Err(StoreError::new(kind, "no")) } else { Ok(attempts.get()) })
         };
-        assert_eq!(patiently(Duration::from_mins(1), || fails(Kind::Unavailable)).await.ok(), Some(30));
+        assert_eq!(patiently("it", Duration::from_mins(1), || fails(Kind::Unavailable)).await.ok(), Some(30));
         attempts.set(0);
-        assert!(patiently(Duration::from_secs(1), || fails(Kind::Unavailable)).await.is_err());
+        assert!(patiently("it", Duration::from_secs(1), || fails(Kind::Unavailable)).await.is_err());
         assert!((10..=12).contains(&attempts.get()), "{} attempts in a second", attempts.get());
         attempts.set(0);
-        assert!(patiently(Duration::from_mins(1), || fails(Kind::Misconfigured)).await.is_err());
+        assert!(patiently("it", Duration::from_mins(1), || fails(Kind::Misconfigured)).await.is_err());
         assert_eq!(attempts.get(), 1, "what waiting cannot mend is told at once");
     }
 }

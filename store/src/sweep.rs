@@ -11,6 +11,9 @@ const BATCH: u32 = 500;
 /// How many batches of a kind one sweep takes: enough to catch up quickly, few enough not to hold up what comes after.
 const MAX_BATCHES: u32 = 20;
 
+/// No lease is as long, and nothing waits for its next attempt as long: what lies further ahead was written by a clock that was wrong.
+const FARTHEST_AHEAD: Duration = Duration::from_mins(2);
+
 /// When something counts as stuck.
 #[derive(Debug, Clone)]
 pub struct SweepConfig {
@@ -75,6 +78,7 @@ pub struct SweepReport {
 /// Bounded: what is left over is taken by the next sweep. Nothing is removed from a blob store that is not the catalog's own.
 pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Result<SweepReport, StoreError> {
     let results = [
+        pull_back_times(stores, now).await,
         expire_leases(stores, config, now).await,
         resend(stores, config, now).await,
         remove_deleted_users(stores, now).await,
@@ -87,7 +91,9 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
     for error in results.iter().filter_map(|result| result.as_ref().err()).skip(1) {
         warn!(error = error as &dyn Error, "another step of the sweep failed");
     }
-    let [expired_leases, resent, removed_images, removed_blobs, removed_uploads, removed_links, removed_unpublished, pruned] = results;
+    let [pulled_back, expired_leases, resent, removed_images, removed_blobs, removed_uploads, removed_links, removed_unpublished, pruned] =
+        results;
+    pulled_back?;
     let report = SweepReport {
         expired_leases: expired_leases?,
         resent: resent?,
@@ -98,6 +104,16 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
         removed_unpublished: removed_unpublished?,
     };
     pruned.map(|_| report)
+}
+
+async fn pull_back_times(stores: &Stores, now: Timestamp) -> Result<u64, StoreError> {
+    let pulled = stores.catalog.pull_back_times(now.plus(FARTHEST_AHEAD), now).await?;
+    if pulled > 0 {
+        warn!(
+            "{pulled} renditions were to wait until a time far ahead, and no longer do: has the clock of this or another machine been set"
+        );
+    }
+    Ok(pulled)
 }
 
 /// Removes the blobs of deleted images, the bytes first and then what the catalog knows of them. Returns how many.

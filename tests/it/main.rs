@@ -8,7 +8,6 @@ mod command_line;
 mod containment;
 mod conversion;
 mod corpus;
-mod counted;
 mod deadlines;
 mod download_links;
 mod downloads;
@@ -16,6 +15,8 @@ mod draining;
 mod durable;
 mod edits;
 mod events;
+#[path = "../faults/mod.rs"]
+mod faults;
 mod guessing;
 mod hostile;
 mod links;

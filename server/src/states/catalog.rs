@@ -196,6 +196,7 @@ faulty! {
         fn retry(id: RenditionId, now: Timestamp) at(now) -> Retry;
         fn expire_leases(max_attempts: u32, limit: u32, now: Timestamp) at(now) -> u64;
         fn void_leases(now: Timestamp) at(now) -> u64;
+        fn pull_back_times(farthest: Timestamp, now: Timestamp) at(farthest, now) -> u64;
         fn untold(told_before: Timestamp, limit: u32, now: Timestamp) at(told_before, now) -> Vec<RenditionId>;
     }
     Changes {

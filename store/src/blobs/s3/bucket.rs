@@ -231,6 +231,15 @@ impl Bucket {
         }
     }
 
+    /// Whether an object could not be [created](Self::create) because it is there already with these bytes.
+    pub(super) async fn is_taken_by(&self, path: &Path, bytes: &Bytes, error: &Error) -> bool {
+        if !matches!(error, Error::AlreadyExists { .. } | Error::Precondition { .. }) {
+            return false;
+        }
+        let found = self.transfer(async { self.client.get(path).await?.bytes().await });
+        found.await.is_ok_and(|found| found == bytes)
+    }
+
     /// Ends a multipart upload and removes its parts.
     pub(super) async fn abort(&self, path: &Path, id: &str) -> object_store::Result<()> {
         self.soon(self.client.abort_multipart(path, &id.to_owned())).await

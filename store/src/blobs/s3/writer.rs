@@ -169,7 +169,11 @@ impl Drop for S3Writer {
 impl Shared {
     /// Writes a blob of one part.
     async fn put(&self, key: &BlobKey, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
-        let put = self.bucket.transfer(self.bucket.create(path, bytes)).await;
+        let put = match self.bucket.transfer(self.bucket.create(path, bytes.clone())).await {
+            // The answer to an earlier try got lost, and the client's next one found its own object.
+            Err(error) if self.bucket.is_taken_by(path, &bytes, &error).await => Ok(()),
+            put => put,
+        };
         put.map_err(|error| self.bucket.failed(format_args!("write blob {key} to"), error))
     }
 

@@ -206,6 +206,22 @@ impl Jobs for Postgres {
         Ok(expired as u64)
     }
 
+    async fn pull_back_times(&self, farthest: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
+        let pulled: i64 = query_scalar(
+            "WITH leases AS (
+                 UPDATE renditions SET lease_until = $1 WHERE state = 'running' AND lease_until > $1 RETURNING id
+             ), waits AS (
+                 UPDATE renditions SET due_at = $2, told_at = 0 WHERE state = 'pending' AND told_at > $1 RETURNING id
+             )
+             SELECT (SELECT count(*) FROM leases) + (SELECT count(*) FROM waits)",
+        )
+        .bind(farthest.0)
+        .bind(now.0)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(pulled as u64)
+    }
+
     async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError> {
         let voided = query("UPDATE renditions SET lease_until = least(lease_until, $1 - 1) WHERE state = 'running'");
         let voided = voided.bind(now.0).execute(&self.pool).await?;

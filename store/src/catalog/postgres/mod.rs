@@ -26,7 +26,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::Catalog;
-use crate::{Kind, StoreError};
+use crate::{Kind, StoreError, open::START_PATIENCE};
 
 /// As `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
@@ -42,8 +42,6 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Frees the locks of a process that was stopped in the middle of a transaction.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a process that does not migrate waits for one that does.
-const SCHEMA_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A catalog on a server, 13 or newer. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -59,7 +57,7 @@ impl Postgres {
     /// Connects to the database at `url`: `postgres://user:password@host:port/database`.
     ///
     /// With `migrate` it brings the schema to the newest version, under a lock that makes others wait; without, it waits until somebody else
-    /// has done so, up to 60 s, then it is `Kind::Unavailable`. A schema newer than this program or a server older than PostgreSQL 13 is
+    /// has done so, up to 5 minutes, then it is `Kind::Unavailable`. A schema newer than this program or a server older than PostgreSQL 13 is
     /// `Kind::Misconfigured`.
     pub async fn connect(url: &str, migrate: bool) -> Result<Self, StoreError> {
         let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
@@ -77,7 +75,7 @@ impl Postgres {
         if migrate {
             schema::migrate(&pool).await?;
         } else {
-            schema::wait(&pool, SCHEMA_PATIENCE).await?;
+            schema::wait(&pool, START_PATIENCE).await?;
         }
         Ok(Self { pool, pulse: Arc::default() })
     }

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use super::OLDEST_SERVER;
+use crate::{Kind, StoreError, open::patiently};
 use sqlx::{
     Connection, PgConnection, PgPool, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
     query, query_scalar,
 };
-use tokio::time::{Instant, sleep};
-
-use super::OLDEST_SERVER;
-use crate::{Kind, StoreError};
 
 /// Version, name and text of every migration, in order.
 const MIGRATIONS: [(i64, &str, &str); 10] = [
@@ -28,9 +26,6 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
 
 /// The version this program works with.
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
-
-/// How often a process that does not migrate looks whether another one has.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Brings the catalog to the newest version; of several at once, one works and the others wait for it.
 pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
@@ -51,26 +46,17 @@ fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
 
 /// Returns when the catalog has the newest version: `Kind::Unavailable` when that takes longer than `patience`.
 pub(super) async fn wait(pool: &PgPool, patience: Duration) -> Result<(), StoreError> {
-    let begin = Instant::now();
-    loop {
-        let found = match pool.acquire().await {
-            Ok(mut connection) => version(&mut connection).await,
-            Err(error) => Err(error.into()),
-        };
-        let error = match found {
-            Ok(NEWEST) => return Ok(()),
-            Ok(found) => StoreError::new(
-                Kind::Unavailable,
-                format!("the catalog has schema version {found} and needs {NEWEST}: start a server of this version, which migrates it"),
-            ),
-            Err(error) if error.kind() == Kind::Unavailable => error,
-            Err(error) => return Err(error),
-        };
-        if begin.elapsed() >= patience {
-            return Err(error);
-        }
-        sleep(POLL_INTERVAL).await;
+    patiently("the catalog", patience, || check_newest(pool)).await
+}
+
+/// `Kind::Unavailable` unless the catalog has the newest version.
+async fn check_newest(pool: &PgPool) -> Result<(), StoreError> {
+    let found = version(&mut *pool.acquire().await?).await?;
+    if found == NEWEST {
+        return Ok(());
     }
+    let message = format!("the catalog has schema version {found} and needs {NEWEST}: start a server of this version, which migrates it");
+    Err(StoreError::new(Kind::Unavailable, message))
 }
 
 /// The version of the catalog's schema; 0 when it is new. `Kind::Misconfigured` when the schema is too new or the server too old.
@@ -99,6 +85,7 @@ async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
 mod tests {
     use futures_util::future::join_all;
     use sqlx::raw_sql;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::{

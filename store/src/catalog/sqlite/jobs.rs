@@ -189,6 +189,16 @@ impl Jobs for Sqlite {
         Ok(expired.len() as u64)
     }
 
+    async fn pull_back_times(&self, farthest: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let leases = query("UPDATE renditions SET lease_until = $1 WHERE state = 'running' AND lease_until > $1");
+        let leases = leases.bind(farthest.0).execute(&mut *tx).await?.rows_affected();
+        let waits = query("UPDATE renditions SET due_at = $2, told_at = 0 WHERE state = 'pending' AND told_at > $1");
+        let waits = waits.bind(farthest.0).bind(now.0).execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+        Ok(leases + waits)
+    }
+
     async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError> {
         let voided = query("UPDATE renditions SET lease_until = min(lease_until, $1 - 1) WHERE state = 'running'");
         let voided = voided.bind(now.0).execute(&self.writer).await?;

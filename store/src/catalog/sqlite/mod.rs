@@ -29,8 +29,10 @@ use crate::{Kind, StoreError};
 
 /// Earlier versions can damage a file in WAL mode: <https://www.sqlite.org/wal.html#walresetbug>.
 const OLDEST_SAFE_VERSION: (u32, u32, u32) = (3, 51, 3);
-/// How long a statement waits for another process, say a backup, to let go of the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a statement waits for another process, say a backup, to let go of the file: clients are told of an outage within 3 s.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a write waits for its turn after those of this process.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers see a snapshot and wait for nobody; a few are enough for a file in the page cache.
 const READERS: u32 = 4;
 
@@ -59,7 +61,7 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY_TIMEOUT).connect_with(options.clone()).await?;
+        let writer = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options.clone()).await?;
         let version: String = query_scalar("SELECT sqlite_version()").fetch_one(&writer).await?;
         if parse_version(&version) < Some(OLDEST_SAFE_VERSION) {
             let (major, minor, patch) = OLDEST_SAFE_VERSION;
@@ -71,7 +73,7 @@ impl Sqlite {
         schema::migrate(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .acquire_timeout(BUSY_TIMEOUT)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Self { writer, readers })
     }

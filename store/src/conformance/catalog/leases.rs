@@ -31,6 +31,25 @@ pub(super) async fn a_late_result_changes_nothing(fresh: Fresh) {
     assert_eq!(catalog.complete(&current, &output(&current), &PICTURE, second(63)).await.expect("a commit"), Commit::Done);
 }
 
+pub(super) async fn times_of_a_clock_that_was_ahead_are_pulled_back(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    let id = pending(&*catalog).await;
+    let job = claim(&*catalog, id, BEGIN).await;
+    assert_eq!(catalog.release(&job, second(9_000), true, second(9_000)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.untold(second(585), MANY, second(600)).await.expect("an answer"), []);
+    assert_eq!(catalog.pull_back_times(second(9_000), second(600)).await.expect("a count"), 0, "not after it");
+    assert_eq!(catalog.pull_back_times(second(720), second(600)).await.expect("a count"), 1);
+    assert_eq!(catalog.pull_back_times(second(720), second(600)).await.expect("a count"), 0);
+    assert_eq!(catalog.untold(second(585), MANY, second(600)).await.expect("an answer"), [id]);
+
+    let job = claim(&*catalog, id, second(600)).await;
+    assert_eq!(catalog.pull_back_times(second(720), second(600)).await.expect("a count"), 0, "a lease of now is none of these");
+    assert_eq!(catalog.renew(&job, second(9_000)).await.expect("a commit"), Commit::Done);
+    assert_eq!(catalog.pull_back_times(second(720), second(600)).await.expect("a count"), 1);
+    assert_eq!(catalog.expire_leases(MAX_ATTEMPTS, MANY, second(720)).await.expect("a count"), 0);
+    assert_eq!(catalog.expire_leases(MAX_ATTEMPTS, MANY, second(721)).await.expect("a count"), 1);
+}
+
 pub(super) async fn a_renewed_lease_does_not_run_out(fresh: Fresh) {
     let catalog = fresh.catalog;
     let job = claim(&*catalog, pending(&*catalog).await, BEGIN).await;

@@ -112,6 +112,7 @@ macro_rules! catalog_suite {
             leases:
                 a_late_result_changes_nothing
                 a_renewed_lease_does_not_run_out
+                times_of_a_clock_that_was_ahead_are_pulled_back
                 leases_that_ran_out_begin_again_until_attempts_are_exhausted
                 leases_end_a_few_at_a_time
                 void_leases_run_out_at_once

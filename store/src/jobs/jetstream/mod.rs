@@ -3,7 +3,9 @@
 //! One work-queue stream with one durable consumer for all workers. Each rendition has a subject of its own, of which the stream keeps one
 //! message: telling of a rendition again replaces the hint that waits, or makes another one of the hint that a lost worker holds.
 
+mod credentials;
 mod events;
+mod mute;
 mod nudges;
 
 use std::{collections::HashMap, fmt, sync::atomic::AtomicBool, time::Duration};
@@ -26,6 +28,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use self::{credentials::Credentials, mute::Unanswered};
 use super::{Delivery, JobQueue, LEASE_WAIT};
 use crate::{Kind, RenditionId, StoreError};
 
@@ -51,6 +54,8 @@ pub struct JetStream {
     servers: String,
     /// The consumer, once the server, the stream and the consumer were looked at. Emptied when one of them turns out to be gone.
     prepared: Mutex<Option<PullConsumer>>,
+    /// Publishes that nobody answered.
+    unanswered: std::sync::Mutex<Option<Unanswered>>,
     /// Whether the stream of events was looked at.
     events_prepared: AtomicBool,
 }
@@ -84,7 +89,8 @@ impl Default for Settings {
 impl JetStream {
     const CONSUMER: &'static str = "tintype-workers";
 
-    /// Connects to `nats://…` or `tls://…`, or several of these with commas between them.
+    /// Connects to `nats://…` or `tls://…`, or several of these with commas between them. `USER:PASSWORD@` or `TOKEN@` before a host,
+    /// percent-encoded, is how it signs in at all of them.
     ///
     /// Goes on in the background when the server cannot be reached. `Kind::Misconfigured` when it is reached and refuses the sign-in, is
     /// too old, has no JetStream, or has another stream in the place of this one.
@@ -97,9 +103,17 @@ impl JetStream {
         let addresses =
             addresses.map_err(|error| StoreError::caused_by(Kind::Misconfigured, "this is not the URL of a NATS server", error))?;
         let servers = addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ");
-        let client = connect(addresses, &servers).await?;
+        let (credentials, addresses) = Credentials::taken_from(addresses)?;
+        let client = connect(addresses, &credentials, &servers).await?;
         let context = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client);
-        let queue = Self { context, settings, servers, prepared: Mutex::default(), events_prepared: AtomicBool::default() };
+        let queue = Self {
+            context,
+            settings,
+            servers,
+            prepared: Mutex::default(),
+            unanswered: std::sync::Mutex::default(),
+            events_prepared: AtomicBool::default(),
+        };
         match queue.prepared().await {
             Err(error) if error.kind() == Kind::Misconfigured => Err(error),
             Err(error) => {
@@ -241,6 +255,7 @@ impl JetStream {
 
     async fn publish_prepared(&self, ids: &[RenditionId]) -> Result<(), StoreError> {
         self.prepared().await?;
+        self.replace_if_mute().await?;
         let sent = match self.send(ids).await {
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 self.forget_prepared().await;
@@ -249,7 +264,16 @@ impl JetStream {
             }
             sent => sent,
         };
-        sent.map_err(|error| self.publish_failed(error))
+        match sent {
+            Err(error) if error.kind() == PublishErrorKind::TimedOut => {
+                self.not_heard();
+                Err(self.publish_failed(error))
+            }
+            sent => {
+                self.heard();
+                sent.map_err(|error| self.publish_failed(error))
+            }
+        }
     }
 
     fn publish_failed(&self, error: PublishError) -> StoreError {
@@ -282,9 +306,10 @@ impl fmt::Debug for JetStream {
     }
 }
 
-async fn connect(addresses: Vec<ServerAddr>, servers: &str) -> Result<Client, StoreError> {
+async fn connect(addresses: Vec<ServerAddr>, credentials: &Credentials, servers: &str) -> Result<Client, StoreError> {
     let options = || {
-        ConnectOptions::new()
+        credentials
+            .given_to(ConnectOptions::new())
             .name("tintype")
             .connection_timeout(REQUEST_TIMEOUT)
             .request_timeout(Some(REQUEST_TIMEOUT))
@@ -325,6 +350,7 @@ impl JobQueue for JetStream {
         match timeout(REQUEST_TIMEOUT, self.publish_prepared(ids)).await {
             Ok(published) => published,
             Err(late) => {
+                self.not_heard();
                 let message = format!("the NATS server at {} did not answer within {REQUEST_TIMEOUT:?}", self.servers);
                 Err(StoreError::caused_by(Kind::Unavailable, message, late))
             }
@@ -336,14 +362,15 @@ impl JobQueue for JetStream {
             return Ok(Vec::new());
         }
         let consumer = self.prepared().await?;
-        let gone = match self.pull(&consumer, max).await {
-            Ok(deliveries) => return Ok(deliveries),
-            Err(error) => error,
-        };
-        info!(error = &*gone as &dyn std::error::Error, "the queue is looked at anew");
-        self.forget_prepared().await;
-        let consumer = self.prepared().await?;
-        self.pull(&consumer, max).await.map_err(|error| self.failed("lease", Some(ErrorCode::CLUSTER_NOT_AVAILABLE), error))
+        match self.pull(&consumer, max).await {
+            Ok(deliveries) => Ok(deliveries),
+            Err(error) => {
+                // Looked at anew by the next call, not at once: waiting calls are told of a stream that is deleted while the server still removes
+                // its files, and what is made in their place meanwhile loses its own.
+                self.forget_prepared().await;
+                Err(self.failed("lease", Some(ErrorCode::CLUSTER_NOT_AVAILABLE), error))
+            }
+        }
     }
 
     fn ack_wait(&self) -> Option<Duration> {

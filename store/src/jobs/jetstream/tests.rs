@@ -91,10 +91,10 @@ async fn a_stream_that_vanished_is_made_again_by_a_publish() {
 async fn a_stream_that_vanishes_under_a_waiting_lease_is_made_again() {
     let (queue, _cleanup) = queue().await;
     let leased = async {
-        // The server may leave the wait for what vanished without an answer; the next one finds what was made anew.
+        // The wait for what vanished fails, or is left without an answer; the next one finds what was made anew.
         loop {
-            if let Some(id) = lease_one(&queue).await {
-                return id;
+            if let Some(delivery) = queue.lease(1).await.ok().and_then(|mut leased| leased.pop()) {
+                return delivery.rendition();
             }
         }
     };
@@ -110,6 +110,8 @@ async fn a_consumer_that_vanished_is_made_again() {
     let (queue, _cleanup) = queue().await;
     stream(&queue).await.delete_consumer(JetStream::CONSUMER).await.expect("the consumer is there");
     queue.publish(&[RenditionId(1)]).await.expect("hints can be published");
+    let error = queue.lease(1).await.expect_err("it is looked at anew by the next call");
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
     assert_eq!(lease_one(&queue).await, Some(RenditionId(1)));
 }
 
