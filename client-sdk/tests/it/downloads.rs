@@ -3,7 +3,10 @@ use sha2::{Digest as _, Sha256};
 use tintype_client::{Client, ErrorKind};
 use tonic::{Code, Status};
 
-use crate::fake::{Behaviour, Fake, away, cutting_proxy, pattern, refusal, signed_in, stored};
+use crate::{
+    fake::{Behaviour, Fake, away, pattern, refusal, signed_in, stored},
+    proxy::cutting_proxy,
+};
 
 const LENGTH: usize = 300_000;
 

@@ -18,11 +18,7 @@ use tintype_proto::v1::{
     self, ErrorReason, auth_service_server::AuthServiceServer, download_image_response::Message as Part,
     image_service_server::ImageServiceServer, upload_images_request::Message as Sent, upload_images_response::Message as Answer,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
@@ -464,33 +460,6 @@ impl v1::image_service_server::ImageService for Fake {
         let input_formats = vec![v1::ImageFormat::Png.into(), 99];
         Ok(Response::new(v1::GetLimitsResponse { limits: Some(limits), input_formats, ..Default::default() }))
     }
-}
-
-/// Passes connections on to `url`, and returns its own. The first connections are cut after so many bytes from the server each.
-pub(crate) async fn cutting_proxy(url: &str, mut cut_after_bytes: Vec<usize>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let own = format!("http://{}", listener.local_addr().unwrap());
-    let target = url.trim_start_matches("http://").to_owned();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let mut left = pop(&mut cut_after_bytes).unwrap_or(usize::MAX);
-            let (mut from_server, mut to_server) = TcpStream::connect(&target).await.unwrap().into_split();
-            let (mut from_client, mut to_client) = client.into_split();
-            let up = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 4096];
-                while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-                    let passed = read.min(left);
-                    left -= passed;
-                    if to_client.write_all(&buffer[..passed]).await.is_err() || left == 0 {
-                        break;
-                    }
-                }
-                up.abort();
-            });
-        }
-    });
-    own
 }
 
 /// Bytes of a pattern in which a shifted or missing part shows.

@@ -3,5 +3,6 @@
 mod calls;
 mod downloads;
 mod fake;
+mod proxy;
 mod uploads;
 mod watches;

@@ -12,7 +12,10 @@ use futures_util::{StreamExt as _, stream};
 use tintype_client::{Client, ErrorKind, ErrorReason, Source, Uploaded};
 use tonic::{Code, Status};
 
-use crate::fake::{Behaviour, Fake, away, cutting_proxy, pattern, reason_of, refusal, signed_in};
+use crate::{
+    fake::{Behaviour, Fake, away, pattern, reason_of, refusal, signed_in},
+    proxy::cutting_proxy,
+};
 
 const CHUNK: usize = 256 * 1024;
 
