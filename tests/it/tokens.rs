@@ -37,6 +37,7 @@ fn needed(path: &str) -> Option<TokenScope> {
     match (service, method) {
         (_, "GetCurrentUser" | "GetLimits") => None,
         ("AdminService" | "UserService", _) => Some(TokenScope::Admin),
+        (_, "CreateDownloadUrl") => Some(TokenScope::Read),
         _ if ["Get", "List", "Download", "Watch"].iter().any(|verb| method.starts_with(verb)) => Some(TokenScope::Read),
         _ => Some(TokenScope::Write),
     }

@@ -294,7 +294,7 @@ impl Incoming {
         self.arriving.hand_over(u64::MAX);
         let (owner, file_name, labels) = (self.owner, mem::take(&mut self.file_name), mem::take(&mut self.labels));
         let new = NewImage { owner, file_name, labels, header, original, renditions, request_id: self.request_id.clone() };
-        record(&self.core, new, self.unfinished.as_ref().and_then(Unfinished::hold), self.link.as_ref()).await
+        record(&self.core, new, self.unfinished.as_ref().map(Unfinished::hold), self.link.as_ref()).await
     }
 }
 
@@ -335,14 +335,14 @@ async fn create_sink(core: &SharedCore, owner: UserId, format: Format) -> Result
 
 /// Writes the row of a durable blob. When the catalog's answer is lost, the row may be there: the blob then stays, and an orphan is a
 /// smaller harm than an image without its bytes.
-async fn record(core: &SharedCore, new: NewImage, hold: Option<Hold>, link: Option<&UploadLink>) -> Result<Finished, Refusal> {
+async fn record(core: &SharedCore, new: NewImage, hold: Option<(Hold, bool)>, link: Option<&UploadLink>) -> Result<Finished, Refusal> {
     let StoredBlob { key, digest } = new.original.clone();
     let ImageHeader { format, width, height, .. } = new.header;
     let owner = new.owner;
     let request_id = new.request_id.clone().unwrap_or_default();
     let (catalog, now) = (&core.stores.catalog, Timestamp::now());
     let created = match (hold, link) {
-        (Some(hold), _) => catalog.finish_upload(new, hold, now).await?,
+        (Some((hold, first)), _) => catalog.finish_upload(new, hold, first, now).await?,
         (None, Some(link)) => catalog.finish_upload_link(new, link, now).await?,
         (None, None) => Some(catalog.create_image(new, now).await?),
     };

@@ -34,9 +34,9 @@ impl Unfinished {
         &self.upload_id
     }
 
-    /// Under which the upload is finished; `None` when the catalog knows nothing of it.
-    pub(crate) fn hold(&self) -> Option<Hold> {
-        self.recorded.is_some().then_some(self.hold)
+    /// Under which the upload is finished, and whether the catalog knows nothing of it.
+    pub(crate) fn hold(&self) -> (Hold, bool) {
+        (self.hold, self.recorded.is_none())
     }
 
     pub(crate) fn recorded(&self) -> Option<&PartialBlob> {

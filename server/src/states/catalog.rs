@@ -159,7 +159,7 @@ faulty! {
         fn open_upload(owner: UserId, upload_id: &str) -> Option<OpenUpload>;
         fn take_upload(owner: UserId, upload_id: &str, now: Timestamp) by(now: Clock::taking) -> Option<OpenUpload>;
         fn record_upload(upload: &OpenUpload, first: bool) by_ref(upload: Clock::upload) -> Recorded;
-        fn finish_upload(new: NewImage, hold: Hold, now: Timestamp) at(now) by(hold: Clock::hold) -> Option<Created>;
+        fn finish_upload(new: NewImage, hold: Hold, first: bool, now: Timestamp) at(now) by(hold: Clock::hold) -> Option<Created>;
         fn drop_upload(owner: UserId, upload_id: &str, hold: Hold) by(hold: Clock::hold) -> bool;
         fn stale_uploads(before: Timestamp, limit: u32) at(before) -> Vec<OpenUpload>;
     }

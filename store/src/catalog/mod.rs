@@ -125,14 +125,15 @@ pub trait Uploads {
     /// Records what is durable of an upload, in the place of what was recorded before, and counts it. Only with `first` may there be no record
     /// of it yet: whoever had one and finds none learns that the upload was dropped.
     ///
-    /// [`Recorded::TakenOver`] when somebody has a later hold or dropped it, or when the owner is deleted. A repeat writes the same again.
+    /// [`Recorded::TakenOver`] when somebody has a later hold, dropped or finished it, or when the owner is deleted. A repeat writes the same
+    /// again.
     async fn record_upload(&self, upload: &OpenUpload, first: bool) -> Result<Recorded, StoreError>;
 
     /// Makes an image of an upload like [`create_image`](Images::create_image), which drops the upload in the same transaction. Its
-    /// `request_id` is the upload's id.
+    /// `request_id` is the upload's id. Only with `first` may there be no record of it; one of an earlier hold, which came late, is dropped then.
     ///
-    /// `None`, and nothing is written, when somebody has another hold or the upload was dropped.
-    async fn finish_upload(&self, new: NewImage, hold: Hold, now: Timestamp) -> Result<Option<Created>, StoreError>;
+    /// `None`, and nothing is written, when somebody has a later hold or the upload was dropped.
+    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<Created>, StoreError>;
 
     /// Drops an upload under this hold. `false` when there is none.
     async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError>;

@@ -281,6 +281,12 @@ pub(super) async fn repeated(catalog: &Postgres, new: &NewImage) -> Result<Optio
     Ok(catalog.image_by_request(new.owner, request_id).await?.map(Created::Repeated))
 }
 
+/// Whether a request of this name has made an image, which may be deleted by now.
+pub(super) async fn is_finished(connection: &mut PgConnection, owner: UserId, request_id: &str) -> sqlx::Result<bool> {
+    let finished = query_scalar("SELECT EXISTS (SELECT FROM requests WHERE owner_id = $1 AND request_id = $2)");
+    finished.bind(owner.0).bind(request_id).fetch_one(connection).await
+}
+
 /// Adds the original to what its owner uses, unless that goes beyond the quota. Holds the owner's row until the transaction is over.
 async fn count_original(connection: &mut PgConnection, new: &NewImage) -> sqlx::Result<bool> {
     let counted = query(

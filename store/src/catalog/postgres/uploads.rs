@@ -32,7 +32,8 @@ impl Uploads for Postgres {
         }
         let before = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
         let before: Option<OpenUpload> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
-        if before.is_none() && !first {
+        // What comes late of a stream finds the upload finished by another one.
+        if before.is_none() && (!first || images::is_finished(&mut tx, upload.owner, &upload.upload_id).await?) {
             return Ok(Recorded::TakenOver);
         }
         let recorded = query(
@@ -61,13 +62,17 @@ impl Uploads for Postgres {
         Ok(Recorded::done(upload, before))
     }
 
-    async fn finish_upload(&self, new: NewImage, hold: Hold, now: Timestamp) -> Result<Option<Created>, StoreError> {
+    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<Created>, StoreError> {
         let mut tx = self.pool.begin().await?;
         let upload_id = new.request_id.clone().unwrap_or_default();
         lock_owner(&mut tx, new.owner).await?;
-        let Some(counted_bytes) = remove(&mut tx, new.owner, &upload_id, hold).await? else {
-            tx.rollback().await?;
-            return images::repeated(self, &new).await;
+        let counted_bytes = match remove(&mut tx, new.owner, &upload_id, hold).await? {
+            Removal::Removed(counted_bytes) => counted_bytes,
+            Removal::Absent if first => 0,
+            Removal::Absent | Removal::Held => {
+                tx.rollback().await?;
+                return images::repeated(self, &new).await;
+            }
         };
         Ok(Some(match self.create(tx, new, now).await? {
             // Looked at after the upload came back, whose bytes are in the image already.
@@ -81,9 +86,9 @@ impl Uploads for Postgres {
     async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
         lock_owner(&mut tx, owner).await?;
-        let dropped = remove(&mut tx, owner, upload_id, hold).await?;
+        let removal = remove(&mut tx, owner, upload_id, hold).await?;
         tx.commit().await?;
-        Ok(dropped.is_some())
+        Ok(matches!(removal, Removal::Removed(_)))
     }
 
     async fn stale_uploads(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenUpload>, StoreError> {
@@ -102,14 +107,25 @@ pub(super) async fn lock_owner(connection: &mut PgConnection, owner: UserId) -> 
     Ok(is_there.bind(owner.0).fetch_optional(connection).await?.unwrap_or(false))
 }
 
-/// Removes an upload under this hold, which counts no more then, and returns its size. `None` when there is none.
-async fn remove(connection: &mut PgConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Option<u64>> {
-    let removed = query_scalar("DELETE FROM uploads WHERE owner_id = $1 AND upload_id = $2 AND hold = $3 RETURNING size_bytes");
-    let removed: Option<i64> = removed.bind(owner.0).bind(upload_id).bind(hold.0).fetch_optional(&mut *connection).await?;
-    if let Some(size_bytes) = removed {
-        count(connection, owner, -size_bytes).await?;
+enum Removal {
+    /// So many bytes.
+    Removed(u64),
+    Absent,
+    /// Somebody has a later hold.
+    Held,
+}
+
+/// Removes an upload under this hold, or an earlier one; it counts no more then. The owner is locked.
+async fn remove(connection: &mut PgConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Removal> {
+    let found = query_as("SELECT hold, size_bytes FROM uploads WHERE owner_id = $1 AND upload_id = $2");
+    let found: Option<(i64, i64)> = found.bind(owner.0).bind(upload_id).fetch_optional(&mut *connection).await?;
+    let Some((held, size_bytes)) = found else { return Ok(Removal::Absent) };
+    if held > hold.0 {
+        return Ok(Removal::Held);
     }
-    Ok(removed.map(|size_bytes| size_bytes as u64))
+    query("DELETE FROM uploads WHERE owner_id = $1 AND upload_id = $2").bind(owner.0).bind(upload_id).execute(&mut *connection).await?;
+    count(connection, owner, -size_bytes).await?;
+    Ok(Removal::Removed(size_bytes as u64))
 }
 
 pub(super) async fn count(connection: &mut PgConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {

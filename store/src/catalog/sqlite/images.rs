@@ -271,7 +271,7 @@ pub(super) async fn image(connection: &mut SqliteConnection, id: ImageId) -> sql
     Ok(rows::images(rows).into_values().next())
 }
 
-async fn image_of_request(connection: &mut SqliteConnection, owner: UserId, request_id: &str) -> sqlx::Result<Option<ImageId>> {
+pub(super) async fn image_of_request(connection: &mut SqliteConnection, owner: UserId, request_id: &str) -> sqlx::Result<Option<ImageId>> {
     let image = query_scalar("SELECT image_id FROM requests WHERE owner_id = $1 AND request_id = $2");
     Ok(image.bind(owner.0).bind(request_id).fetch_optional(connection).await?.map(ImageId))
 }

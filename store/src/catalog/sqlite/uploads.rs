@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use sqlx::{SqliteConnection, query, query_as, query_scalar};
+use sqlx::{SqliteConnection, query, query_as};
 
 use super::{Sqlite, images, users};
 use crate::{
@@ -36,7 +36,12 @@ impl Uploads for Sqlite {
         }
         let before = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
         let before: Option<OpenUpload> = before.bind(upload.owner.0).bind(&upload.upload_id).fetch_optional(&mut *tx).await?;
-        if before.as_ref().map_or(!first, |before| before.hold > upload.hold) {
+        let taken_over = match &before {
+            Some(before) => before.hold > upload.hold,
+            // What comes late of a stream finds the upload finished by another one.
+            None => !first || images::image_of_request(&mut tx, upload.owner, &upload.upload_id).await?.is_some(),
+        };
+        if taken_over {
             return Ok(Recorded::TakenOver);
         }
         query(
@@ -61,14 +66,16 @@ impl Uploads for Sqlite {
         Ok(Recorded::done(upload, before))
     }
 
-    async fn finish_upload(&self, new: NewImage, hold: Hold, now: Timestamp) -> Result<Option<Created>, StoreError> {
+    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<Created>, StoreError> {
         let mut tx = self.write().await?;
         let upload_id = new.request_id.clone().unwrap_or_default();
         if let Some(repeated) = images::repeated(&mut tx, &new).await? {
             return Ok(Some(repeated));
         }
-        if !remove(&mut tx, new.owner, &upload_id, hold).await? {
-            return Ok(None);
+        match remove(&mut tx, new.owner, &upload_id, hold).await? {
+            Removal::Removed => {}
+            Removal::Absent if first => {}
+            Removal::Absent | Removal::Held => return Ok(None),
         }
         let created = images::create(&mut tx, new, now).await?;
         if matches!(created, Created::New(_)) {
@@ -79,9 +86,9 @@ impl Uploads for Sqlite {
 
     async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        let dropped = remove(&mut tx, owner, upload_id, hold).await?;
+        let removal = remove(&mut tx, owner, upload_id, hold).await?;
         tx.commit().await?;
-        Ok(dropped)
+        Ok(matches!(removal, Removal::Removed))
     }
 
     async fn stale_uploads(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenUpload>, StoreError> {
@@ -94,14 +101,24 @@ impl Uploads for Sqlite {
     }
 }
 
-/// Removes an upload under this hold, which counts no more then. `false` when there is none.
-async fn remove(connection: &mut SqliteConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<bool> {
-    let removed = query_scalar("DELETE FROM uploads WHERE owner_id = $1 AND upload_id = $2 AND hold = $3 RETURNING size_bytes");
-    let removed: Option<i64> = removed.bind(owner.0).bind(upload_id).bind(hold.0).fetch_optional(&mut *connection).await?;
-    if let Some(size_bytes) = removed {
-        count(connection, owner, -size_bytes).await?;
+enum Removal {
+    Removed,
+    Absent,
+    /// Somebody has a later hold.
+    Held,
+}
+
+/// Removes an upload under this hold, or an earlier one; it counts no more then.
+async fn remove(connection: &mut SqliteConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Removal> {
+    let found = query_as("SELECT hold, size_bytes FROM uploads WHERE owner_id = $1 AND upload_id = $2");
+    let found: Option<(i64, i64)> = found.bind(owner.0).bind(upload_id).fetch_optional(&mut *connection).await?;
+    let Some((held, size_bytes)) = found else { return Ok(Removal::Absent) };
+    if held > hold.0 {
+        return Ok(Removal::Held);
     }
-    Ok(removed.is_some())
+    query("DELETE FROM uploads WHERE owner_id = $1 AND upload_id = $2").bind(owner.0).bind(upload_id).execute(&mut *connection).await?;
+    count(connection, owner, -size_bytes).await?;
+    Ok(Removal::Removed)
 }
 
 pub(super) async fn count(connection: &mut SqliteConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {

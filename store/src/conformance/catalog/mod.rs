@@ -148,6 +148,7 @@ macro_rules! catalog_suite {
                 whoever_takes_an_upload_shuts_out_the_one_before
                 of_holders_at_once_the_latest_is_left
                 a_finished_upload_is_an_image_and_no_more_an_upload
+                what_comes_late_of_an_earlier_stream_counts_for_nothing
                 unfinished_uploads_count_toward_the_quota
                 a_dropped_upload_is_gone_and_counts_no_more
                 stale_uploads_are_the_old_ones_and_those_of_deleted_users

@@ -55,7 +55,7 @@ pub(super) async fn whoever_takes_an_upload_shuts_out_the_one_before(fresh: Fres
     assert!(taken.hold > first.hold);
     assert_eq!(taken.partial, first.partial);
     assert_eq!(record(catalog, &OpenUpload { partial: upload(owner, 0, 200).partial, ..first.clone() }).await, Recorded::TakenOver);
-    assert_eq!(catalog.finish_upload(finished(&first), first.hold, BEGIN).await.expect("an answer"), None);
+    assert_eq!(catalog.finish_upload(finished(&first), first.hold, false, BEGIN).await.expect("an answer"), None);
     assert!(!catalog.drop_upload(owner, "upload 1", first.hold).await.expect("an answer"));
     assert_eq!(catalog.open_upload(owner, "upload 1").await.expect("an answer").expect("it is there").partial, first.partial);
     let later = OpenUpload { partial: upload(owner, 0, 200).partial, ..taken };
@@ -84,14 +84,40 @@ pub(super) async fn a_finished_upload_is_an_image_and_no_more_an_upload(fresh: F
     let owner = user(catalog, "ada").await;
     let open = upload(owner, 5, 100);
     assert_eq!(record(catalog, &open).await, NEW);
-    let Some(Created::New(image)) = catalog.finish_upload(finished(&open), open.hold, BEGIN).await.expect("an answer") else {
+    let Some(Created::New(image)) = catalog.finish_upload(finished(&open), open.hold, false, BEGIN).await.expect("an answer") else {
         panic!("it was not finished")
     };
     assert_eq!(catalog.open_upload(owner, "upload 1").await.expect("an answer"), None);
     let used = catalog.user(owner).await.expect("an answer").expect("a user");
     assert_eq!((used.used_bytes, used.unfinished_bytes), (image.size_bytes, 0));
-    let again = catalog.finish_upload(finished(&open), open.hold, BEGIN).await.expect("an answer");
+    let again = catalog.finish_upload(finished(&open), open.hold, false, BEGIN).await.expect("an answer");
     assert_eq!(again, Some(Created::Repeated(Some(image))), "whoever finishes it again gets the image");
+}
+
+pub(super) async fn what_comes_late_of_an_earlier_stream_counts_for_nothing(fresh: Fresh) {
+    let catalog = &*fresh.catalog;
+    let owner = user(catalog, "ada").await;
+    let nothing_left = async |upload_id: &str| {
+        assert_eq!(catalog.open_upload(owner, upload_id).await.expect("an answer"), None);
+        assert_eq!(unfinished_bytes(catalog, owner).await, 0);
+    };
+    // Behind the end of a later one, of which nothing was ever recorded.
+    let (late, later) = (upload(owner, 5, 100), Hold(6));
+    let done = catalog.finish_upload(finished(&late), later, true, BEGIN).await.expect("an answer");
+    assert!(matches!(done, Some(Created::New(_))), "{done:?}");
+    assert_eq!(record(catalog, &late).await, Recorded::TakenOver);
+    nothing_left("upload 1").await;
+    // Before its end.
+    let late = OpenUpload { upload_id: "upload 2".to_owned(), ..late };
+    assert_eq!(record(catalog, &late).await, NEW);
+    let done = catalog.finish_upload(finished(&late), later, true, BEGIN).await.expect("an answer");
+    assert!(matches!(done, Some(Created::New(_))), "{done:?}");
+    nothing_left("upload 2").await;
+    // The other way round it is shut out.
+    let open = OpenUpload { upload_id: "upload 3".to_owned(), hold: later, ..late };
+    assert_eq!(record(catalog, &open).await, NEW);
+    assert_eq!(catalog.finish_upload(finished(&open), Hold(5), true, BEGIN).await.expect("an answer"), None);
+    assert_eq!(unfinished_bytes(catalog, owner).await, 100);
 }
 
 pub(super) async fn unfinished_uploads_count_toward_the_quota(fresh: Fresh) {
@@ -110,9 +136,9 @@ pub(super) async fn unfinished_uploads_count_toward_the_quota(fresh: Fresh) {
         new
     };
     let refused = Some(Created::OverQuota { quota_bytes, used_bytes: quota_bytes / 2 });
-    assert_eq!(catalog.finish_upload(too_large(quota_bytes / 2 + 1), open.hold, BEGIN).await.expect("an answer"), refused);
+    assert_eq!(catalog.finish_upload(too_large(quota_bytes / 2 + 1), open.hold, false, BEGIN).await.expect("an answer"), refused);
     assert_eq!(unfinished_bytes(catalog, owner).await, quota_bytes / 2, "a refusal writes nothing");
-    let finished = catalog.finish_upload(too_large(quota_bytes / 2), open.hold, BEGIN).await.expect("an answer");
+    let finished = catalog.finish_upload(too_large(quota_bytes / 2), open.hold, false, BEGIN).await.expect("an answer");
     assert!(matches!(finished, Some(Created::New(_))), "{finished:?}");
 }
 
@@ -124,7 +150,7 @@ pub(super) async fn a_dropped_upload_is_gone_and_counts_no_more(fresh: Fresh) {
     assert!(catalog.drop_upload(owner, "upload 1", open.hold).await.expect("an answer"));
     assert!(!catalog.drop_upload(owner, "upload 1", open.hold).await.expect("an answer"));
     assert_eq!((catalog.open_upload(owner, "upload 1").await.expect("an answer"), unfinished_bytes(catalog, owner).await), (None, 0));
-    assert_eq!(catalog.finish_upload(finished(&open), open.hold, BEGIN).await.expect("an answer"), None);
+    assert_eq!(catalog.finish_upload(finished(&open), open.hold, false, BEGIN).await.expect("an answer"), None);
     assert_eq!(catalog.record_upload(&open, false).await.expect("an answer"), Recorded::TakenOver, "whoever recorded it learns of it");
     assert_eq!((catalog.open_upload(owner, "upload 1").await.expect("an answer"), unfinished_bytes(catalog, owner).await), (None, 0));
     assert_eq!(record(catalog, &open).await, NEW, "somebody may begin it anew");

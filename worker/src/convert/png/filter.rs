@@ -224,7 +224,7 @@ mod tests {
             trial.bits(&filtered, 0)
         });
         let best = all.into_iter().min().expect("there are five");
-        assert!(chosen * 100 <= best * 105, "{chosen} bits, where the best filter has {best}");
+        assert!(chosen * 10 <= best * 11, "{chosen} bits, where the best filter has {best}");
     }
 
     #[test]
