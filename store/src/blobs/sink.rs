@@ -10,10 +10,10 @@ use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES, ContentHasher, writing::Wri
 use crate::{BlobKey, Kind, PartialBlob, StoreError, StoredBlob};
 
 /// Whole blocks that wait while another one is measured and written.
-const WAITING_BLOCKS: usize = 2;
+const WAITING_BLOCKS: usize = 1;
 
 /// Writes a blob in whole blocks, whatever the size of the pieces that come, and measures it on the way. Both happen beside the caller, and what
-/// went wrong is told by a later call. Holds four blocks at most, and what of a larger piece waits to be written.
+/// went wrong is told by a later call. Holds three blocks at most, and what of a larger piece waits to be written.
 ///
 /// No call loses anything when it is cut off: what it took is still written.
 pub struct BlobSink {
