@@ -10,20 +10,9 @@ const SKIPPED_BITS: u32 = 13;
 pub(super) struct Codes {
     /// Length and value of the code that begins with these bits; length 0 for those that are longer.
     short: Box<[(u8, u8); 1 << LOOKED_UP_BITS]>,
-    /// What begins with these bits if they hold all of it.
-    steps: Box<[Step; 1 << LOOKED_UP_BITS]>,
     /// Behind the last code of each length, in 16 bits, and where its values begin less the first code.
     ends: [(u32, i32); 17],
     values: Vec<u8>,
-}
-
-/// Some zeros and then a value: a code for the run of zeros and the value's size class, and the bits that tell which one of the class it is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Step {
-    pub(super) value: i16,
-    pub(super) run: u8,
-    /// Of both together; 0 when there is more to read, or no value.
-    pub(super) bits: u8,
 }
 
 /// What one look at the next bits tells of values that are not wanted.
@@ -69,12 +58,7 @@ impl Skips {
 impl Codes {
     /// `None` when there are more codes than fit into their lengths.
     pub(super) fn new(counts: &[u8; 16], values: &[u8]) -> Option<Self> {
-        let mut codes = Self {
-            short: Box::new([(0, 0); 1 << LOOKED_UP_BITS]),
-            steps: Box::new([Step::default(); 1 << LOOKED_UP_BITS]),
-            ends: [(0, 0); 17],
-            values: values.to_vec(),
-        };
+        let mut codes = Self { short: Box::new([(0, 0); 1 << LOOKED_UP_BITS]), ends: [(0, 0); 17], values: values.to_vec() };
         let (mut code, mut index) = (0_u32, 0_usize);
         for (length, count) in (1_u32..).zip(counts.iter().map(|count| usize::from(*count))) {
             codes.ends[length as usize].1 = index as i32 - code as i32;
@@ -91,15 +75,6 @@ impl Codes {
             }
             codes.ends[length as usize].0 = code << (16 - length);
             code <<= 1;
-        }
-        for (next, step) in codes.steps.iter_mut().enumerate() {
-            let (length, run_and_size) = codes.short[next];
-            let size = run_and_size & 15;
-            let bits = length + size;
-            if length > 0 && size > 0 && u32::from(bits) <= LOOKED_UP_BITS {
-                let which = (next >> (LOOKED_UP_BITS - u32::from(bits))) as i32 & ((1 << size) - 1);
-                *step = Step { value: value_of(which, u32::from(size)) as i16, run: run_and_size >> 4, bits };
-            }
         }
         Some(codes)
     }
@@ -197,15 +172,6 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    /// The next step, if it is short and has a value; else one whose `bits` are 0.
-    #[inline(always)]
-    pub(super) fn peek_step(&mut self, codes: &Codes) -> Step {
-        if self.held < 32 {
-            self.fill();
-        }
-        codes.steps[(self.buffer >> (u64::BITS - LOOKED_UP_BITS)) as usize]
-    }
-
     /// Passes over the values of a block from the one at `at` to its end. `None` for a code that there is not, or one that leads out of the block.
     #[inline(always)]
     pub(super) fn skip_values(&mut self, codes: &Codes, skips: &Skips, mut at: usize) -> Option<()> {
@@ -253,12 +219,7 @@ impl<'a> Bits<'a> {
         }
         let bits = (self.buffer >> (u64::BITS - size)) as i32;
         self.skip(size);
-        value_of(bits, size)
+        // Those that begin with a zero are negative.
+        if bits >> (size - 1) == 0 { bits - (1 << size) + 1 } else { bits }
     }
-}
-
-/// One of the values of a size class from 1 (ITU-T T.81, table F.1): those that begin with a zero are negative.
-#[inline(always)]
-fn value_of(which: i32, size: u32) -> i32 {
-    if which >> (size - 1) == 0 { which - (1 << size) + 1 } else { which }
 }

@@ -103,9 +103,9 @@ impl<'a> RowDecoder<'a> {
     /// The next rows, a dozen or so, grey or RGB. `None` when it has to give up.
     pub(in super::super) fn next_rows(&mut self) -> Option<&[u8]> {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi2") {
+        if std::arch::is_x86_feature_detected!("avx2") {
             #[expect(unsafe_code, reason = "the processor has the instructions that the function was compiled for")]
-            // SAFETY: AVX2 and BMI2 were just detected.
+            // SAFETY: AVX2 was just detected.
             return unsafe { next_rows_with_avx2(self) }.map(|()| &self.pixels[..]);
         }
         self.advance().map(|()| &self.pixels[..])
@@ -185,7 +185,7 @@ impl<'a> RowDecoder<'a> {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+#[target_feature(enable = "avx2")]
 fn next_rows_with_avx2(decoder: &mut RowDecoder<'_>) -> Option<()> {
     decoder.advance()
 }
@@ -209,15 +209,6 @@ impl Plane {
         let mut at = 1;
         let mut only_mean = true;
         while at < 64 {
-            let step = bits.peek_step(ac);
-            if step.bits > 0 {
-                bits.skip(u32::from(step.bits));
-                at += usize::from(step.run);
-                frequencies[usize::from(ZIGZAG[at & 63] & 63)] = i32::from(step.value) * self.steps.get(at)?;
-                only_mean = false;
-                at += 1;
-                continue;
-            }
             let (length, run_and_size) = bits.peek(ac)?;
             bits.skip(length);
             let (run, size) = (usize::from(run_and_size >> 4), u32::from(run_and_size & 15));
@@ -232,7 +223,7 @@ impl Plane {
             let value = bits.of_class(size);
             // A run may not lead out of the block.
             let step = self.steps.get(at)?;
-            frequencies[usize::from(ZIGZAG[at & 63] & 63)] = value * step;
+            frequencies[usize::from(ZIGZAG[at] & 63)] = value * step;
             only_mean = false;
             at += 1;
         }

@@ -20,7 +20,7 @@ pub(super) enum Filter {
 const ALL: [Filter; 5] = [Filter::None, Filter::Sub, Filter::Up, Filter::Average, Filter::Paeth];
 
 /// Rows that share a filter. Looking at one in [`SAMPLED_EVERY`] of them is enough to choose it for a photo.
-pub(super) const BAND_ROWS: usize = 64;
+pub(super) const BAND_ROWS: usize = 32;
 const SAMPLED_EVERY: usize = 8;
 
 /// What repeats to the right still does so when only what is above is taken away, so matches save more than the distance from zero tells.
