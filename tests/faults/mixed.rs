@@ -253,6 +253,18 @@ pub(super) async fn wired_cluster(worker_count: usize) -> (Tintype, Option<Wire>
     (tintype, Some(wire))
 }
 
+/// What can happen to a cluster while its server lives.
+pub(super) const AROUND_A_SERVER: [Kind; 8] = [
+    Kind::WorkerKilled,
+    Kind::WorkerPaused,
+    Kind::QueueKilled,
+    Kind::QueueWiped,
+    Kind::QueuePaused,
+    Kind::CatalogGone,
+    Kind::CatalogSilent,
+    Kind::CommitUnanswered,
+];
+
 async fn told_is_so(tintype: Tintype, wire: Option<Wire>, kinds: &[Kind]) {
     let end = End::Operations(number("TINTYPE_TEST_OPERATIONS", 70));
     let (mut run, lanes) = Run::begin(tintype, wire, seed(), end).await;
@@ -268,16 +280,6 @@ async fn what_clients_were_told_is_so_after_anything_embedded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_clients_were_told_is_so_after_anything_in_a_cluster() {
     let (tintype, wire) = wired_cluster(2).await;
-    let kinds = [
-        Kind::ServerKilled,
-        Kind::WorkerKilled,
-        Kind::WorkerPaused,
-        Kind::QueueKilled,
-        Kind::QueueWiped,
-        Kind::QueuePaused,
-        Kind::CatalogGone,
-        Kind::CatalogSilent,
-        Kind::CommitUnanswered,
-    ];
+    let kinds = [&[Kind::ServerKilled], &AROUND_A_SERVER[..]].concat();
     told_is_so(tintype, wire, &kinds).await;
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tintype_tests::{Program, Tintype, number, seed};
 
-use super::mixed::{End, Kind, Run, wired_cluster};
+use super::mixed::{AROUND_A_SERVER, End, Run, wired_cluster};
 
 /// What a process may have more at the end than at the start: buffers of what is under way at one moment and not at the other.
 const MEMORY_MARGIN_BYTES: u64 = 48 << 20;
@@ -50,23 +50,13 @@ async fn what_the_programs_hold_does_not_grow() {
     }
     let whole = Duration::from_mins(minutes as u64);
     let (tintype, wire) = wired_cluster(2).await;
-    // Whoever is measured is not killed: of the workers it is the second one.
-    let kinds = [
-        Kind::WorkerKilled,
-        Kind::WorkerPaused,
-        Kind::QueueKilled,
-        Kind::QueueWiped,
-        Kind::QueuePaused,
-        Kind::CatalogGone,
-        Kind::CatalogSilent,
-        Kind::CommitUnanswered,
-    ];
     let begin = Instant::now();
     let (mut run, lanes) = Run::begin(tintype, wire, seed(), End::At(begin + whole)).await;
     let mut measured = Vec::new();
     // A fifth of the time until pools, caches and heaps are as large as they become.
     for (when, at) in [("at the start", whole / 5), ("in the middle", whole * 3 / 5), ("at the end", whole)] {
-        run.suffer(&kinds, Some(begin + at)).await;
+        // Whoever is measured is not killed: of the workers it is the second one.
+        run.suffer(&AROUND_A_SERVER, Some(begin + at)).await;
         measured.push(held(&run.tintype));
         for (name, held) in measured.last().expect("just now") {
             held.print(name, when);
