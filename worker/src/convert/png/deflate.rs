@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Bytes that share their codes: enough to pay for these, few enough to follow the picture.
-const BLOCK_BYTES: usize = 1 << 16;
+const BLOCK_BYTES: usize = 1 << 17;
 
 /// Four codes of this length and a few bits more fit into a word. Deflate itself allows 15.
 const MAX_CODE_BITS: usize = 12;

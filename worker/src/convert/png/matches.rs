@@ -10,13 +10,15 @@ use std::ops::Range;
 const LEAST: usize = 5;
 pub(super) const MAX_LENGTH: usize = 258;
 const WINDOW: usize = 1 << 15;
-const HASH_BITS: u32 = 15;
+/// Rows of two earlier places that have the same hash.
+const ROWS: usize = 1 << 14;
+
+/// Bytes that are compared at once. The last ones of a block are not looked at.
+const WIDE: usize = 16;
+const FAR_FROM_THE_END: &str = "the last places are not looked at";
 
 /// So many places without a match in a row, as a power of two, make each step a byte longer.
-const PATIENCE: u32 = 5;
-
-/// A match that is good enough to look no further.
-const LONG: usize = 64;
+const PATIENCE: u32 = 6;
 
 /// Bytes as they are, and behind them what repeats earlier ones.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub(super) struct Sequence {
     pub(super) distance: usize,
 }
 
-/// How hard is looked: how many earlier places are compared, and how many places of a match may be the source of a later one.
+/// How hard is looked: how many places of a match may be the source of a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Search {
     Quick,
@@ -38,40 +40,35 @@ pub(in super::super) enum Search {
 /// Working space.
 pub(super) struct Finder {
     search: Search,
-    /// Where each hash was seen last.
-    last: Box<[u32; 1 << HASH_BITS]>,
-    /// Where the hash of a place was seen before.
-    before: Box<[u32; WINDOW]>,
+    /// Where something was seen, by its hash, the latest first.
+    seen: Box<[[u32; 2]; ROWS]>,
 }
 
 impl Finder {
     pub(super) fn new(search: Search) -> Self {
-        const SAME: &str = "it has this length";
-        let zeros = |length| vec![0; length].into_boxed_slice();
-        Self { search, last: zeros(1 << HASH_BITS).try_into().expect(SAME), before: zeros(WINDOW).try_into().expect(SAME) }
+        Self { search, seen: vec![[0; 2]; ROWS].into_boxed_slice().try_into().expect("it has this length") }
     }
 
     /// Forgets what was seen. The start of the data counts as seen for every hash: it is compared before it is believed.
     pub(super) fn begin(&mut self) {
-        self.last.fill(0);
+        self.seen.fill([0; 2]);
     }
 
     /// The matches of a block, one behind the other. What came before the block since [`begin`](Self::begin) may be repeated.
     pub(super) fn find(&mut self, data: &[u8], block: Range<usize>, found: &mut Vec<Sequence>) {
         match self.search {
-            Search::Quick => self.compare::<1, 4>(data, block, found),
-            Search::Thorough => self.compare::<4, MAX_LENGTH>(data, block, found),
+            Search::Quick => self.compare::<5>(data, block, found),
+            Search::Thorough => self.compare::<MAX_LENGTH>(data, block, found),
         }
     }
 
-    fn compare<const CANDIDATES: usize, const SEEN: usize>(&mut self, data: &[u8], block: Range<usize>, found: &mut Vec<Sequence>) {
+    fn compare<const SEEN: usize>(&mut self, data: &[u8], block: Range<usize>, found: &mut Vec<Sequence>) {
         let Range { start: mut at, end } = block;
         let mut literals_from = at;
         let mut misses = 0_u32;
-        // Eight bytes are read at once.
-        let last = end.saturating_sub(8);
+        let last = end.saturating_sub(WIDE);
         while at < last {
-            let (length, distance) = self.longest::<CANDIDATES>(data, at, end);
+            let (length, distance) = self.longest(data, at, end);
             if length == 0 {
                 misses += 1;
                 at += 1 + (misses >> PATIENCE) as usize;
@@ -83,7 +80,7 @@ impl Finder {
             let before = before.take_while(|before| *before >= distance && data[*before] == data[*before - distance]).count();
             found.push(Sequence { literals: at - before - literals_from, length: length + before, distance });
             for seen in at + 1..(at + length).min(at + SEEN).min(last) {
-                self.see::<CANDIDATES>(seen, read(data, seen));
+                self.see(seen, read(data, seen));
             }
             at += length;
             literals_from = at;
@@ -91,59 +88,57 @@ impl Finder {
     }
 
     /// Length and distance; 0 without a match.
+    ///
+    /// What is compared and which of two is longer cannot be foreseen, so there are hardly any branches.
     #[inline]
-    fn longest<const CANDIDATES: usize>(&mut self, data: &[u8], at: usize, end: usize) -> (usize, usize) {
+    fn longest(&mut self, data: &[u8], at: usize, end: usize) -> (usize, usize) {
         let here = read(data, at);
-        let mut candidate = self.see::<CANDIDATES>(at, here);
-        let mut longest = (0, 0);
-        for _ in 0..CANDIDATES {
-            let distance = at - candidate;
+        let candidates = self.see(at, here).map(|candidate| candidate as usize);
+        let are_matches = candidates.map(|candidate| {
             let begins_equal = (here ^ read(data, candidate)) << (64 - 8 * LEAST) == 0;
-            if CANDIDATES == 1 {
-                // One question instead of two that are hard to foresee.
-                if begins_equal & (1..=WINDOW).contains(&distance) {
-                    return (common(data, candidate, at, end), distance);
-                }
-                return (0, 0);
-            }
-            // What is further away was overwritten.
-            if !(1..WINDOW).contains(&distance) {
-                break;
-            }
-            if begins_equal {
-                let length = common(data, candidate, at, end);
-                if length > longest.0 {
-                    longest = (length, distance);
-                    if length >= LONG {
-                        break;
-                    }
-                }
-            }
-            let earlier = self.before[candidate % WINDOW] as usize;
-            if earlier >= candidate {
-                break;
-            }
-            candidate = earlier;
+            begins_equal & (1..=WINDOW).contains(&(at - candidate))
+        });
+        if !(are_matches[0] | are_matches[1]) {
+            return (0, 0);
         }
-        longest
+        let here = read_wide(data, at);
+        let lengths = [0, 1].map(|it| (here ^ read_wide(data, candidates[it])).trailing_zeros() / 8 * u32::from(are_matches[it]));
+        let first = usize::from(lengths[1] > lengths[0]);
+        let (length, candidate) = (lengths[first] as usize, candidates[first]);
+        if length < WIDE {
+            return (length, at - candidate);
+        }
+        let length = common(data, candidate, at, end);
+        let other = candidates[1 - first];
+        if lengths[1 - first] as usize == WIDE {
+            let other_length = common(data, other, at, end);
+            if other_length > length {
+                return (other_length, at - other);
+            }
+        }
+        (length, at - candidate)
     }
 
-    /// Remembers a place and returns where something like it was before.
+    /// Remembers a place and returns where something like it was before, the latest first.
     #[inline]
-    fn see<const CANDIDATES: usize>(&mut self, at: usize, here: u64) -> usize {
+    fn see(&mut self, at: usize, here: u64) -> [u32; 2] {
         const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
-        let hash = (here << (64 - 8 * LEAST)).wrapping_mul(SPREAD) >> (64 - HASH_BITS);
-        let before = std::mem::replace(&mut self.last[hash as usize], at as u32);
-        if CANDIDATES > 1 {
-            self.before[at % WINDOW] = before;
-        }
-        before as usize
+        let hash = (here << (64 - 8 * LEAST)).wrapping_mul(SPREAD) >> (64 - ROWS.ilog2());
+        let row = &mut self.seen[hash as usize];
+        let before = *row;
+        *row = [at as u32, before[0]];
+        before
     }
 }
 
 #[inline]
 fn read(data: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(*data[at..].first_chunk().expect("the last places are not looked at"))
+    u64::from_le_bytes(*data[at..].first_chunk().expect(FAR_FROM_THE_END))
+}
+
+#[inline]
+fn read_wide(data: &[u8], at: usize) -> u128 {
+    u128::from_le_bytes(*data[at..].first_chunk().expect(FAR_FROM_THE_END))
 }
 
 /// How many bytes are the same, up to the longest match and the end.

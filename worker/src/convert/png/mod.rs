@@ -1,5 +1,6 @@
 //! PNG out, still and animated.
 
+mod choice;
 mod deep;
 mod deflate;
 mod filter;
@@ -14,10 +15,10 @@ use png::{BitDepth, BlendOp, ColorType, Compression, DisposeOp, Encoder, chunk, 
 use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
+use choice::Chooser;
 pub(super) use deep::frames as deep_frames;
 use deflate::Search;
 use parts::Parts;
-use trial::Trial;
 
 /// Level of libdeflate.
 const SMALL_LEVEL: i32 = 8;
@@ -84,7 +85,7 @@ fn encode_small(samples: &[u8], width: u32, height: u32, pixels: image::ColorTyp
     let mut bytes = Vec::new();
     let mut writer = begin(&mut bytes, width, height, pixels, metadata)?;
     let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
-    let filtered = filter::filtered(samples, &vec![0; width as usize * bytes_per_pixel], bytes_per_pixel, &mut Trial::new());
+    let filtered = filter::filtered(samples, &vec![0; width as usize * bytes_per_pixel], bytes_per_pixel, &mut Chooser::new());
     for part in with_libdeflate(&filtered, SMALL_LEVEL)?.chunks(MAX_IDAT_BYTES) {
         writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
     }

@@ -4,9 +4,9 @@ use std::{collections::VecDeque, mem::take};
 
 use super::{
     super::companion::{self, Shared},
+    choice::{BAND_ROWS, Chooser},
     deflate::{Deflater, Part, Search, Stream},
-    filter::{self, BAND_ROWS},
-    trial::Trial,
+    filter,
 };
 
 /// Bytes of rows that are deflated together, about: enough that what repeats earlier parts is not missed.
@@ -17,7 +17,7 @@ const MAX_UNDER_WAY: usize = 4;
 
 /// What makes a part of rows.
 struct Maker {
-    trial: Trial,
+    chooser: Chooser,
     deflater: Deflater,
 }
 
@@ -83,9 +83,9 @@ impl Parts {
         let above = std::mem::replace(&mut self.above, last);
         let bytes_per_pixel = self.bytes_per_pixel;
         let search = self.search;
-        let mut maker = self.makers.pop().unwrap_or_else(|| Maker { trial: Trial::new(), deflater: Deflater::new(search) });
+        let mut maker = self.makers.pop().unwrap_or_else(|| Maker { chooser: Chooser::new(), deflater: Deflater::new(search) });
         self.under_way.push_back(companion::share(move || {
-            let filtered = filter::filtered(&rows, &above, bytes_per_pixel, &mut maker.trial);
+            let filtered = filter::filtered(&rows, &above, bytes_per_pixel, &mut maker.chooser);
             (maker.deflater.part(&filtered), maker)
         }));
         while self.under_way.len() > MAX_UNDER_WAY && self.append_first() {}
