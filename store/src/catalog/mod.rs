@@ -2,6 +2,7 @@
 //!
 //! Every write is atomic and durable when it returns, and every change of an image appends to the change log in the same transaction.
 
+mod compatibility;
 mod error;
 mod links;
 pub mod postgres;

@@ -18,6 +18,7 @@ mod upkeep;
 mod uploads;
 mod usage;
 mod users;
+pub(crate) mod versions;
 mod writes;
 
 /// A module `$adapter` with a test for each case of each family; `support::$adapter` runs a case on a catalog of its own.
@@ -175,6 +176,9 @@ macro_rules! catalog_suite {
                 a_forgotten_write_is_gone
                 stale_writes_come_oldest_first_and_a_few_at_a_time
                 unrecorded_are_the_keys_without_a_row;
+            versions:
+                a_newer_schema_that_allows_it_is_worked_with
+                a_newer_schema_that_needs_newer_programs_is_refused_by_its_numbers;
         })+
     };
 }
