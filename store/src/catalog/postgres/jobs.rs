@@ -187,12 +187,12 @@ impl Jobs for Postgres {
                  ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
              ), moved AS (
                  UPDATE renditions r SET lease_until = NULL, worker_id = NULL,
-                     state = CASE WHEN again THEN 'pending' ELSE 'failed' END,
-                     due_at = CASE WHEN again THEN $2 END,
-                     told_at = CASE WHEN again THEN 0 END,
-                     finished_at = CASE WHEN again THEN NULL ELSE $2 END,
-                     failure_reason = CASE WHEN again THEN NULL ELSE 'ATTEMPTS_EXHAUSTED' END,
-                     failure_message = CASE WHEN again THEN NULL ELSE 'begun ' || attempt || ' times without a result' END
+                     state = CASE WHEN e.again THEN 'pending' ELSE 'failed' END,
+                     due_at = CASE WHEN e.again THEN $2 END,
+                     told_at = CASE WHEN e.again THEN 0 END,
+                     finished_at = CASE WHEN e.again THEN NULL ELSE $2 END,
+                     failure_reason = CASE WHEN e.again THEN NULL ELSE 'ATTEMPTS_EXHAUSTED' END,
+                     failure_message = CASE WHEN e.again THEN NULL ELSE 'begun ' || r.attempt || ' times without a result' END
                  FROM expired e WHERE r.id = e.id RETURNING r.id, r.image_id, r.format, r.state
              ), ",
             log_moved!(),

@@ -61,7 +61,9 @@ macro_rules! select_seen_images {
             "SELECT i.access, i.named, ",
             image_columns!(),
             " FROM (
-                  SELECT m.*, m.owner_id = $1 OR EXISTS (SELECT 1 FROM shares s WHERE s.image_id = m.id AND s.user_id = $1) AS named,
+                  -- By their names: others that a newer version adds might be called like those of the next lines.
+                  SELECT m.id, m.owner_id, m.file_name, m.labels, m.format, m.width, m.height, m.frame_count, m.original_key, m.created_at,
+                      m.updated_at, m.size_bytes, m.sha256, m.thumbhash, m.owner_id = $1 OR EXISTS (SELECT 1 FROM shares s WHERE s.image_id = m.id AND s.user_id = $1) AS named,
                       CASE WHEN m.owner_id = $1 THEN 'owner' ELSE (
                           -- By name an editor comes before a viewer, which is what every other role is here. What a deleted user left behind
                           -- is shared with nobody.
