@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use sqlx::{AssertSqlSafe, migrate::Migrator, raw_sql};
-use tintype_proto::v1::{Image, ImageFormat, ListImagesRequest, RenditionState};
+use tintype_proto::v1::{Image, ImageFormat, ListImagesRequest, RenditionSpec, RenditionState};
 use tintype_tests::{Client, Program, Tintype, Upload, own_binary, pictures};
 
 /// What a newer server does to a catalog that older programs work with: new tables, and columns with defaults, also with names that other
@@ -102,7 +102,11 @@ async fn what_only_newer_programs_know_is_shown_as_far_as_it_can_be_and_left_for
     let [jpeg, shimmering] = &image.renditions[..] else { panic!("{image:?}") };
     assert_eq!(jpeg.state(), RenditionState::Ready);
     assert_eq!((shimmering.state(), shimmering.format(), shimmering.attempt_count), (RenditionState::Pending, ImageFormat::Webp, 0));
-    assert_eq!(shimmering.spec.as_ref().map(|spec| spec.format()), Some(ImageFormat::Unspecified), "nobody takes it for the automatic one");
+    assert_eq!(
+        shimmering.spec.as_ref().map(RenditionSpec::format),
+        Some(ImageFormat::Unspecified),
+        "nobody takes it for the automatic one"
+    );
 }
 
 #[tokio::test]
