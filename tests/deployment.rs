@@ -175,14 +175,24 @@ impl Tintype {
 
     /// How many connections all programs together have to a cluster's catalog.
     pub async fn catalog_connections(&self) -> i64 {
-        let url = &self.cluster.as_ref().expect("only a cluster's catalog is elsewhere").catalog_url;
-        let mut connection = PgConnection::connect(url).await.expect("the PostgreSQL of the tests answers");
+        let mut connection = self.database().await;
         let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         sqlx::query_scalar(count).fetch_one(&mut connection).await.expect("PostgreSQL tells")
     }
 
+    /// A connection to the database of a cluster itself, beside all programs.
+    pub async fn database(&self) -> PgConnection {
+        let url = &self.cluster.as_ref().expect("only a cluster's catalog is elsewhere").catalog_url;
+        PgConnection::connect(url).await.expect("the PostgreSQL of the tests answers")
+    }
+
     /// Starts one more worker process.
     pub fn start_worker(&mut self) {
+        self.start_worker_at(&own_binary("tintype-worker"));
+    }
+
+    /// Starts one more worker process, of this file.
+    pub fn start_worker_at(&mut self, path: &Path) {
         let names = [
             "TINTYPE_DATA",
             "TINTYPE_CATALOG",
@@ -195,7 +205,7 @@ impl Tintype {
         let is_its_own =
             |name: &str| names.contains(&name) || ["AWS_", "FAKETIME_", "LD_", "NO_FAKE_"].iter().any(|prefix| name.starts_with(prefix));
         let environment = self.environment.iter().filter(|(name, _)| is_its_own(name));
-        self.workers.push(Program::own("tintype-worker", &["--slots", "1"], environment.map(|(name, value)| (name, value))));
+        self.workers.push(Program::start("tintype-worker", path, &["--slots", "1"], environment.map(|(name, value)| (name, value))));
     }
 
     /// Starts the NATS server, anew on the same port and data after it was killed.

@@ -55,7 +55,7 @@ impl Image {
 
     /// The rendition of which nothing but this format was asked for.
     pub fn rendition(&self, format: Format) -> Option<&Rendition> {
-        self.renditions.iter().find(|rendition| rendition.format == format && rendition.spec.is_plain())
+        self.renditions.iter().find(|rendition| rendition.spec.format == format && rendition.spec.is_plain())
     }
 }
 

@@ -130,7 +130,9 @@ fn message(change: &Change) -> Option<EventMessage> {
         (ChangeKind::Deleted, _) => ("image.deleted", "deleted"),
         (ChangeKind::RenditionChanged, Some(RenditionState::Ready)) => ("image.rendition_ready", "rendition_ready"),
         (ChangeKind::RenditionChanged, Some(RenditionState::Failed)) => ("image.rendition_failed", "rendition_failed"),
-        (ChangeKind::RenditionChanged, Some(RenditionState::Pending | RenditionState::Running) | None) => return None,
+        (ChangeKind::RenditionChanged, Some(RenditionState::Pending | RenditionState::Running | RenditionState::Unknown) | None) => {
+            return None;
+        }
     };
     let mut payload = json!({
         "version": VERSION,

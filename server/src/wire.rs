@@ -225,6 +225,7 @@ pub(crate) fn proto_format(format: Format) -> v1::ImageFormat {
         Format::Avif => v1::ImageFormat::Avif,
         Format::Qoi => v1::ImageFormat::Qoi,
         Format::Pnm => v1::ImageFormat::Pnm,
+        Format::Unknown => v1::ImageFormat::Unspecified,
     }
 }
 
@@ -234,6 +235,7 @@ pub(crate) fn proto_state(state: RenditionState) -> v1::RenditionState {
         RenditionState::Running => v1::RenditionState::Running,
         RenditionState::Ready => v1::RenditionState::Ready,
         RenditionState::Failed => v1::RenditionState::Failed,
+        RenditionState::Unknown => v1::RenditionState::Unspecified,
     }
 }
 
@@ -247,6 +249,7 @@ pub(crate) fn proto_reason(reason: FailureReason) -> v1::FailureReason {
         FailureReason::DecoderCrash => v1::FailureReason::DecoderCrash,
         FailureReason::AttemptsExhausted => v1::FailureReason::AttemptsExhausted,
         FailureReason::OriginalDamaged => v1::FailureReason::OriginalDamaged,
+        FailureReason::Unknown => v1::FailureReason::Unspecified,
     }
 }
 
@@ -255,6 +258,7 @@ pub(crate) fn proto_user(user: &User, arriving_bytes: u64) -> v1::User {
     let role = match user.role {
         Role::User => v1::Role::User,
         Role::Admin => v1::Role::Admin,
+        Role::Unknown => v1::Role::Unspecified,
     };
     v1::User {
         id: user.id.0,
@@ -272,6 +276,7 @@ fn proto_scope(scope: Scope) -> v1::TokenScope {
         Scope::Read => v1::TokenScope::Read,
         Scope::Write => v1::TokenScope::Write,
         Scope::Admin => v1::TokenScope::Admin,
+        Scope::Unknown => v1::TokenScope::Unspecified,
     }
 }
 

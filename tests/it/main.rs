@@ -39,6 +39,7 @@ mod sign_in;
 mod tls;
 mod tokens;
 mod tools;
+mod upgrades;
 mod uploads_again;
 mod users;
 mod verify;

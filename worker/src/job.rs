@@ -23,6 +23,9 @@ use crate::{
 /// Attempts after a failure that may have come from outside the image: memory or time that others took.
 const ATTEMPTS_AFTER_A_CRASH: u32 = 2;
 
+/// After it a hint that only newer workers can follow may reach one of them.
+const NEWER_WORKER_DELAY: Duration = Duration::from_secs(2);
+
 /// What all jobs of a worker share.
 pub(crate) struct Workplace {
     pub(crate) worker_id: String,
@@ -103,6 +106,10 @@ impl Workplace {
             }
             Ok(Claim::NotBefore(at)) => Answer::Retry(at.since(Timestamp::now())),
             Ok(Claim::Nothing) => Answer::Ack,
+            Ok(Claim::TooNew) => {
+                info!(rendition.id = %id, "rendition {id} is left for a newer worker");
+                Answer::Retry(NEWER_WORKER_DELAY)
+            }
             Err(error) => {
                 warn!(rendition.id = %id, error = &error as &dyn Error, "rendition {id} could not be claimed");
                 Answer::Retry(self.outages.another())
@@ -262,7 +269,8 @@ impl Workplace {
             FailureReason::CorruptInput
             | FailureReason::UnsupportedInput
             | FailureReason::UnsupportedOutput
-            | FailureReason::OriginalDamaged => 1,
+            | FailureReason::OriginalDamaged
+            | FailureReason::Unknown => 1,
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use tintype_proto::v1::ErrorReason;
-use tintype_store::{Kind, Scope, SignedIn, StoreError, Token, TokenId, User};
+use tintype_store::{Kind, Role, Scope, SignedIn, StoreError, Token, TokenId, User};
 
 use super::{Holder, Need, Protocol, Rates, Session, Sessions, Tokens, need};
 use crate::status::{Refusal, no_such_method};
@@ -36,8 +36,9 @@ impl Caller {
         }
         let name = scope.name();
         let message = match scope {
+            _ if self.0.user.role == Role::Unknown => "only a newer server knows what the role of this user may do".to_owned(),
             Scope::Admin => "only an administrator may do this, with a token of the scope admin".to_owned(),
-            Scope::Read | Scope::Write => format!("the token is not good for this: it needs the scope {name}"),
+            Scope::Read | Scope::Write | Scope::Unknown => format!("the token is not good for this: it needs the scope {name}"),
         };
         Err(Refusal::new(ErrorReason::NotPermitted, message).with("needed_scope", name.to_ascii_uppercase()))
     }

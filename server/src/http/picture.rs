@@ -147,5 +147,6 @@ fn media_type(format: Format) -> &'static str {
         Format::Avif => "image/avif",
         Format::Qoi => "image/qoi",
         Format::Pnm => "image/x-portable-anymap",
+        Format::Unknown => "application/octet-stream",
     }
 }

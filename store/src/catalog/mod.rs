@@ -2,6 +2,7 @@
 //!
 //! Every write is atomic and durable when it returns, and every change of an image appends to the change log in the same transaction.
 
+mod compatibility;
 mod error;
 mod links;
 pub mod postgres;
@@ -196,7 +197,7 @@ pub trait Shares {
 pub trait Jobs {
     /// Takes a pending rendition whose time has come: one conditional update (running, attempt + 1, a new lease token, leased until
     /// `now + lease`). Of any number of callers one is granted it. A running one is never taken: when its lease runs out,
-    /// [`expire_leases`](Self::expire_leases) makes it pending again.
+    /// [`expire_leases`](Self::expire_leases) makes it pending again. One that this version cannot make is left as it is.
     async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError>;
 
     /// Holds a claimed rendition until `until`.

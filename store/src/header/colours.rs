@@ -19,7 +19,7 @@ pub fn read_colours(file: &[u8]) -> Option<Colours> {
         Format::Tiff => tiff(file),
         Format::Bmp => bmp(file),
         Format::Avif => avif(file),
-        Format::Ico | Format::Qoi | Format::Pnm => None,
+        Format::Ico | Format::Qoi | Format::Pnm | Format::Unknown => None,
     }?;
     Some(Colours { kind, channel_bits })
 }

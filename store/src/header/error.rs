@@ -32,5 +32,6 @@ fn title(format: Format) -> &'static str {
         Format::Avif => "AVIF",
         Format::Qoi => "QOI",
         Format::Pnm => "PNM",
+        Format::Unknown => "unknown",
     }
 }

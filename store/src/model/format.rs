@@ -14,10 +14,12 @@ pub enum Format {
     Avif,
     Qoi,
     Pnm,
+    /// What only a newer version knows, whose rows this one reads. It is not asked for, taken or made.
+    Unknown,
 }
 
 impl Format {
-    /// Every format, in the order of the protobuf enum.
+    /// Every format that is known, in the order of the protobuf enum.
     pub const ALL: [Self; 10] =
         [Self::Jpeg, Self::Png, Self::WebP, Self::Gif, Self::Tiff, Self::Bmp, Self::Ico, Self::Avif, Self::Qoi, Self::Pnm];
 
@@ -42,6 +44,7 @@ impl Format {
             Self::Avif => "avif",
             Self::Qoi => "qoi",
             Self::Pnm => "pnm",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -90,10 +90,12 @@ pub enum RenditionState {
     Ready,
     /// It could not be made.
     Failed,
+    /// What only a newer version knows, whose rows this one reads. Not known to be final.
+    Unknown,
 }
 
 impl RenditionState {
-    /// Every state, in the order of a life.
+    /// Every state that is known, in the order of a life.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Running, Self::Ready, Self::Failed];
 
     /// Lower-case name, as catalogs store it and people read it.
@@ -103,6 +105,7 @@ impl RenditionState {
             Self::Running => "running",
             Self::Ready => "ready",
             Self::Failed => "failed",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -114,9 +117,10 @@ pub struct Rendition {
     pub id: RenditionId,
     /// The image it belongs to.
     pub image: ImageId,
-    /// How it is made. No two renditions of an image have the same.
+    /// How it is made. No two renditions of an image have the same, but for those of which only a newer version knows it: their format is
+    /// [`Format::Unknown`].
     pub spec: Spec,
-    /// The format it has or will have: that of the spec.
+    /// The format it has or will have: that of the spec, if that is known.
     pub format: Format,
     /// Where it is in its life.
     pub state: RenditionState,
@@ -188,10 +192,12 @@ pub enum FailureReason {
     AttemptsExhausted,
     /// The stored original is missing or damaged.
     OriginalDamaged,
+    /// What only a newer version knows, whose rows this one reads.
+    Unknown,
 }
 
 impl FailureReason {
-    /// Every reason.
+    /// Every reason that is known.
     pub const ALL: [Self; 8] = [
         Self::CorruptInput,
         Self::UnsupportedInput,
@@ -214,6 +220,7 @@ impl FailureReason {
             Self::DecoderCrash => "DECODER_CRASH",
             Self::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
             Self::OriginalDamaged => "ORIGINAL_DAMAGED",
+            Self::Unknown => "UNKNOWN",
         }
     }
 }

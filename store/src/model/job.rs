@@ -36,6 +36,8 @@ pub enum Claim {
     NotBefore(Timestamp),
     /// Somebody holds its lease, it is finished, or it is gone: there is nothing to do.
     Nothing,
+    /// Only a newer version knows the format of the original or how this is to be made. Nothing was written: it is left for such a worker.
+    TooNew,
 }
 
 /// Answer to a write under a lease.
@@ -111,6 +113,9 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Created, Self::RenditionChanged, Self::Updated, Self::Deleted];
+
     /// Lower-case name, as catalogs store it.
     pub fn name(self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ pub struct Totals {
     pub running_count: u64,
     /// When the first of these leases runs out.
     pub first_lease_until: Option<Timestamp>,
-    /// Failed renditions by reason; reasons without any are left out.
+    /// Failed renditions by reason; reasons without any are left out, and those that are not known are one, the last.
     pub failed_counts: Vec<(FailureReason, u64)>,
     /// Images of deleted users that wait to be removed.
     pub images_of_deleted_users: u64,

@@ -78,6 +78,9 @@ pub enum Access {
 }
 
 impl Access {
+    /// Every access.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Editor, Self::Owner];
+
     /// Lower-case name.
     pub fn name(self) -> &'static str {
         match self {

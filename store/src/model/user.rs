@@ -7,14 +7,20 @@ pub enum Role {
     User,
     /// Also runs the service.
     Admin,
+    /// What only a newer version knows, whose rows this one reads: nothing, because nobody here can tell what it leaves out.
+    Unknown,
 }
 
 impl Role {
+    /// Every role that is known.
+    pub const ALL: [Self; 2] = [Self::User, Self::Admin];
+
     /// Lower-case name, as catalogs store it.
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Admin => "admin",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -28,10 +34,12 @@ pub enum Scope {
     Write,
     /// To run the service.
     Admin,
+    /// What only a newer version knows, whose rows this one reads: it is good for nothing here.
+    Unknown,
 }
 
 impl Scope {
-    /// Every scope.
+    /// Every scope that is known.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
 
     /// Lower-case name, as catalogs store it.
@@ -40,6 +48,7 @@ impl Scope {
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -162,7 +171,11 @@ pub struct SignedIn {
 impl SignedIn {
     /// Whether both the user may do that and the token is good for it.
     pub fn may(&self, scope: Scope) -> bool {
-        let user_may = scope != Scope::Admin || self.user.role == Role::Admin;
+        let user_may = match self.user.role {
+            Role::Admin => true,
+            Role::User => scope != Scope::Admin,
+            Role::Unknown => false,
+        };
         user_may && (self.token.scopes.is_empty() || self.token.scopes.contains(&scope))
     }
 }

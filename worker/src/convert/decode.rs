@@ -137,7 +137,7 @@ pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLim
         Format::Bmp => ImageFormat::Bmp,
         Format::Qoi => ImageFormat::Qoi,
         Format::Pnm => ImageFormat::Pnm,
-        Format::Jpeg | Format::Tiff | Format::Ico | Format::Avif => {
+        Format::Jpeg | Format::Tiff | Format::Ico | Format::Avif | Format::Unknown => {
             return Err(ConvertError::unsupported_input(format!("{format} is not read here")));
         }
     };

@@ -29,7 +29,7 @@ pub(super) fn encode(image: DynamicImage, spec: &Spec, metadata: &Metadata) -> R
         Format::Tiff => through_image(&without_grey_alpha(image), ImageFormat::Tiff),
         Format::Bmp => through_image(&without_grey_alpha(in_8_bit(image)), ImageFormat::Bmp),
         Format::Avif => avif::encode(image, spec, metadata),
-        Format::Ico | Format::Qoi | Format::Pnm => Err(not_made(spec.format)),
+        Format::Ico | Format::Qoi | Format::Pnm | Format::Unknown => Err(not_made(spec.format)),
     }
 }
 

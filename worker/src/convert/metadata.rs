@@ -40,7 +40,7 @@ impl Metadata {
             Format::Gif => GifDecoder::new(reader).map(of).unwrap_or_default(),
             Format::Tiff => Directory::first(input).map(|page| of_tiff(&page)).unwrap_or_default(),
             Format::Avif => Self { exif: avif::exif(input), ..Self::default() },
-            Format::Bmp | Format::Ico | Format::Qoi | Format::Pnm => Self::default(),
+            Format::Bmp | Format::Ico | Format::Qoi | Format::Pnm | Format::Unknown => Self::default(),
         };
         if let Some(exif) = &mut found.exif {
             // An orientation that is none stays, and viewers take it for upright.

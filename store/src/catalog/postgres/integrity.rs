@@ -32,7 +32,7 @@ impl Integrity for Postgres {
              ), doomed AS (
                  UPDATE blobs SET doomed_at = $2 FROM moved WHERE blobs.key = $3
              ), counted AS (
-                 UPDATE users u SET ready_count = ready_count - 1, used_bytes = used_bytes - m.freed
+                 UPDATE users u SET ready_count = u.ready_count - 1, used_bytes = u.used_bytes - m.freed
                  FROM moved m JOIN images i ON i.id = m.image_id WHERE u.id = i.owner_id
              ), ",
             log_moved!(),

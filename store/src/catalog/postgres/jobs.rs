@@ -10,7 +10,7 @@ use crate::{
     Claim, Commit, Drawn, Failure, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Thumbhash, Timestamp,
     catalog::{
         Jobs,
-        rows::{checksums_to_bytes, rendition_columns, select_job, select_renditions},
+        rows::{Asked, checksums_to_bytes, rendition_columns, select_asked, select_job, select_renditions},
     },
 };
 
@@ -29,6 +29,11 @@ pub(super) use log_moved;
 #[async_trait]
 impl Jobs for Postgres {
     async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {
+        // Neither the spec nor the original ever changes, so what is known here is known below.
+        let asked = query_as(select_asked!()).bind(id.0).fetch_optional(&self.pool).await?;
+        if let Some(refused) = Asked::refused(asked, now) {
+            return Ok(refused);
+        }
         let job = query_as(concat!(
             "WITH moved AS (
                  UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $3,
@@ -44,12 +49,7 @@ impl Jobs for Postgres {
         .bind(worker)
         .fetch_optional(&self.pool)
         .await?;
-        if let Some(job) = job {
-            return Ok(Claim::Granted(Box::new(job)));
-        }
-        let due_at = query_scalar("SELECT due_at FROM renditions WHERE id = $1 AND state = 'pending'");
-        let due_at = due_at.bind(id.0).fetch_optional(&self.pool).await?;
-        Ok(due_at.map_or(Claim::Nothing, |due_at| Claim::NotBefore(Timestamp(due_at))))
+        Ok(job.map_or(Claim::Nothing, |job| Claim::Granted(Box::new(job))))
     }
 
     async fn renew(&self, job: &Job, until: Timestamp) -> Result<Commit, StoreError> {
@@ -187,12 +187,12 @@ impl Jobs for Postgres {
                  ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
              ), moved AS (
                  UPDATE renditions r SET lease_until = NULL, worker_id = NULL,
-                     state = CASE WHEN again THEN 'pending' ELSE 'failed' END,
-                     due_at = CASE WHEN again THEN $2 END,
-                     told_at = CASE WHEN again THEN 0 END,
-                     finished_at = CASE WHEN again THEN NULL ELSE $2 END,
-                     failure_reason = CASE WHEN again THEN NULL ELSE 'ATTEMPTS_EXHAUSTED' END,
-                     failure_message = CASE WHEN again THEN NULL ELSE 'begun ' || attempt || ' times without a result' END
+                     state = CASE WHEN e.again THEN 'pending' ELSE 'failed' END,
+                     due_at = CASE WHEN e.again THEN $2 END,
+                     told_at = CASE WHEN e.again THEN 0 END,
+                     finished_at = CASE WHEN e.again THEN NULL ELSE $2 END,
+                     failure_reason = CASE WHEN e.again THEN NULL ELSE 'ATTEMPTS_EXHAUSTED' END,
+                     failure_message = CASE WHEN e.again THEN NULL ELSE 'begun ' || r.attempt || ' times without a result' END
                  FROM expired e WHERE r.id = e.id RETURNING r.id, r.image_id, r.format, r.state
              ), ",
             log_moved!(),

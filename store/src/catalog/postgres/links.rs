@@ -64,7 +64,7 @@ impl Links for Postgres {
             "SELECT ",
             link_columns!(),
             " FROM upload_links WHERE id = $1 AND NOT closed
-                 AND EXISTS (SELECT FROM users WHERE users.id = owner_id AND NOT users.disabled)"
+                 AND EXISTS (SELECT FROM users WHERE users.id = upload_links.owner_id AND NOT users.disabled)"
         ));
         Ok(link.bind(id).fetch_optional(&self.pool).await?)
     }
@@ -72,7 +72,7 @@ impl Links for Postgres {
     async fn receive_upload(&self, id: &str, key: &BlobKey) -> Result<bool, StoreError> {
         let received = query(
             "UPDATE upload_links SET key = $2 WHERE id = $1 AND key IS NULL AND NOT closed
-                 AND EXISTS (SELECT FROM users WHERE users.id = owner_id AND NOT users.disabled)",
+                 AND EXISTS (SELECT FROM users WHERE users.id = upload_links.owner_id AND NOT users.disabled)",
         );
         Ok(received.bind(id).bind(&key.0).execute(&self.pool).await?.rows_affected() > 0)
     }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::OLDEST_SERVER;
-use crate::{Kind, StoreError, open::patiently};
+use crate::{Kind, StoreError, catalog::compatibility::check_compatible, open::patiently};
 use sqlx::{
     Connection, PgConnection, PgPool, SqlSafeStr,
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
     query, query_scalar,
 };
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "users", include_str!("../../../migrations/postgres/0002_users.sql")),
     (3, "watch", include_str!("../../../migrations/postgres/0003_watch.sql")),
@@ -22,19 +22,46 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "looks", include_str!("../../../migrations/postgres/0008_looks.sql")),
     (9, "uploads", include_str!("../../../migrations/postgres/0009_uploads.sql")),
     (10, "links", include_str!("../../../migrations/postgres/0010_links.sql")),
+    (11, "compatibility", include_str!("../../../migrations/postgres/0011_compatibility.sql")),
 ];
 
 /// The version this program works with.
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
-/// Brings the catalog to the newest version; of several at once, one works and the others wait for it.
+/// How long a migration waits for a table: whoever asks for that table meanwhile waits behind it, and has less patience with it
+/// ([`LOCK_TIMEOUT`](super::LOCK_TIMEOUT)).
+const TABLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Brings the catalog to the newest version; of several at once, one works and the others wait for it. A newer one is left as it is.
+/// `Kind::Unavailable` when others hold a table for longer than [`TABLE_PATIENCE`].
 pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
-    // A connection of its own, for it is kept from nothing by timeouts: a migration may well take minutes.
+    // A connection of its own, for it is kept from nothing by timeouts: a migration may well take minutes. With it the lock goes.
     let mut connection = pool.acquire().await?.detach();
-    query("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)").execute(&mut connection).await?;
-    version(&mut connection).await?;
-    migrator(&MIGRATIONS).run_direct(None, &mut connection, false).await?;
+    set_timeouts(&mut connection, Duration::ZERO).await?;
+    connection.lock().await?;
+    // Asked under the lock: a newer program may have migrated while this one waited for it.
+    if version(&mut connection).await? <= NEWEST {
+        set_timeouts(&mut connection, TABLE_PATIENCE).await?;
+        migrator(&MIGRATIONS).set_locking(false).run_direct(None, &mut connection, false).await.map_err(unless_held)?;
+    }
     Ok(connection.close().await?)
+}
+
+/// How long a statement may take: for ever; and wait for a lock: so long, for ever if zero.
+async fn set_timeouts(connection: &mut PgConnection, lock: Duration) -> Result<(), StoreError> {
+    let set = query("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', $1, false)");
+    set.bind(lock.as_millis().to_string()).execute(connection).await?;
+    Ok(())
+}
+
+/// Somebody held a table that the migration changes. Nothing of that migration is left, so it can begin again.
+fn unless_held(error: MigrateError) -> StoreError {
+    match StoreError::from(error) {
+        error if error.kind() == Kind::Conflict => {
+            StoreError::caused_by(Kind::Unavailable, "a table that is to be migrated is in use, say by a backup", error)
+        }
+        error => error,
+    }
 }
 
 fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
@@ -44,22 +71,22 @@ fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
     Migrator::with_migrations(migrations.iter().map(migration).collect())
 }
 
-/// Returns when the catalog has the newest version: `Kind::Unavailable` when that takes longer than `patience`.
+/// Returns when the catalog has the newest version or a newer one: `Kind::Unavailable` when that takes longer than `patience`.
 pub(super) async fn wait(pool: &PgPool, patience: Duration) -> Result<(), StoreError> {
-    patiently("the catalog", patience, || check_newest(pool)).await
+    patiently("the catalog", patience, || check_migrated(pool)).await
 }
 
-/// `Kind::Unavailable` unless the catalog has the newest version.
-async fn check_newest(pool: &PgPool) -> Result<(), StoreError> {
+/// `Kind::Unavailable` while the catalog is older than this program.
+async fn check_migrated(pool: &PgPool) -> Result<(), StoreError> {
     let found = version(&mut *pool.acquire().await?).await?;
-    if found == NEWEST {
+    if found >= NEWEST {
         return Ok(());
     }
     let message = format!("the catalog has schema version {found} and needs {NEWEST}: start a server of this version, which migrates it");
     Err(StoreError::new(Kind::Unavailable, message))
 }
 
-/// The version of the catalog's schema; 0 when it is new. `Kind::Misconfigured` when the schema is too new or the server too old.
+/// The version of the catalog's schema; 0 when it is new. `Kind::Misconfigured` when this program or the server is too old for it.
 async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
     if let Some(server) = connection.server_version_num()
         && server < OLDEST_SERVER
@@ -71,12 +98,10 @@ async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
     if !exists {
         return Ok(0);
     }
-    let found: i64 = query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;
+    let found = query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(&mut *connection).await?;
     if found > NEWEST {
-        return Err(StoreError::new(
-            Kind::Misconfigured,
-            format!("the catalog has schema version {found}, newer than the {NEWEST} this program knows: a newer version wrote it"),
-        ));
+        let oldest_program = query_scalar("SELECT oldest_program FROM compatibility").fetch_one(connection).await?;
+        check_compatible(NEWEST, found, oldest_program)?;
     }
     Ok(found)
 }
@@ -90,7 +115,10 @@ mod tests {
     use super::*;
     use crate::{
         catalog::{Upkeep, postgres::Postgres},
-        conformance::catalog::support::{check_migrated, rows_of_version_1, with_database},
+        conformance::catalog::{
+            support::{check_migrated, rows_of_version_1, with_database},
+            versions::NEWER,
+        },
     };
 
     #[tokio::test]
@@ -126,20 +154,60 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_newer_schema_is_refused() {
+    async fn a_newer_program_that_migrates_first_lets_older_ones_start_after_it() {
         with_database(async |url| {
-            let catalog = Postgres::connect(&url, true).await.expect("a catalog");
-            query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, '', TRUE, '', 0)")
-                .execute(&catalog.pool)
-                .await
-                .expect("a migration from the future");
-            for migrate in [true, false] {
-                let error = Postgres::connect(&url, migrate).await.expect_err("too new");
-                assert_eq!(error.kind(), Kind::Misconfigured);
-                assert!(error.to_string().contains(&format!("version 999, newer than the {NEWEST}")), "{error}");
+            Postgres::connect(&url, true).await.expect("a catalog");
+            let mut newer = PgConnection::connect(&url).await.expect("a database");
+            newer.lock().await.expect("the lock of those who migrate");
+            let [server, worker] = [true, false].map(|migrate| tokio::spawn(Postgres::connect(url.clone().leak(), migrate)));
+            worker.await.expect("no panic").expect("nobody migrates for it, so it waits for nobody");
+            // The server is in the middle: it waits for the lock, and has not yet looked at what is there.
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+            while query_scalar::<_, i64>(waiting).fetch_one(&mut newer).await.expect("a count") == 0 {
+                assert!(!server.is_finished(), "it does not wait");
             }
+            raw_sql(NEWER).execute(&mut newer).await.expect("a migration from the future");
+            newer.unlock().await.expect("it is done");
+            server.await.expect("no panic").expect("it works with what the newer one left").ping().await.expect("an answer");
+            Postgres::connect(&url, false).await.expect("so does a worker");
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_migration_makes_nobody_wait_behind_a_backup() {
+        with_database(async |url| {
+            let older = PgPool::connect(&url).await.expect("a database");
+            migrator(&MIGRATIONS[..1]).run(&older).await.expect("the first version");
+            let mut backup = older.begin().await.expect("a transaction");
+            query("LOCK TABLE users IN ACCESS SHARE MODE").execute(&mut *backup).await.expect("what every reader has");
+            let error = Postgres::connect(&url, true).await.expect_err("the table is in use");
+            assert_eq!(error.kind(), Kind::Unavailable, "{error}: it is tried again");
+            let found: i64 = query_scalar("SELECT count(*) FROM users").fetch_one(&older).await.expect("an answer");
+            assert_eq!(found, 0);
+            backup.rollback().await.expect("the backup ends");
+            Postgres::connect(&url, true).await.expect("a catalog");
+        })
+        .await;
+    }
+
+    #[test]
+    fn a_migration_that_takes_something_from_older_programs_says_so() {
+        let takes = |sql: &str| {
+            let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default().to_uppercase());
+            lines.into_iter().any(|line| {
+                let is_demanding = line.contains("ADD COLUMN") && line.contains("NOT NULL");
+                ["DROP TABLE", "DROP COLUMN", "DROP DEFAULT", "SET NOT NULL", "RENAME ", " TYPE "].iter().any(|words| line.contains(words))
+                    || is_demanding && !line.contains("DEFAULT") && !line.contains("GENERATED")
+            })
+        };
+        let taking: Vec<_> = MIGRATIONS.iter().filter(|(_, _, sql)| takes(sql)).collect();
+        let versions: Vec<_> = taking.iter().map(|(version, ..)| *version).filter(|version| *version <= 11).collect();
+        assert_eq!(versions, [2, 7], "those before there was a number to raise");
+        let raised = "UPDATE compatibility SET oldest_program = ";
+        for (version, name, sql) in taking.into_iter().filter(|(version, ..)| *version > 11) {
+            assert!(sql.contains(raised), "{version} ({name}) takes something away, so it has to say: {raised}N");
+        }
     }
 
     #[tokio::test]

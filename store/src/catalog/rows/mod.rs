@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    Access, BlobKey, Change, ChangeKind, ChangedRendition, Colours, ContentDigest, FailedRendition, Failure, FailureReason, Hold, Image,
-    ImageHeader, ImageId, Job, LeaseToken, OpenUpload, OpenWrite, Output, PartialBlob, Party, Picture, Rendition, RenditionId,
-    RenditionState, Requested, Role, SeenImage, Share, ShareRole, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User,
-    UserId, Worker,
+    Access, BlobKey, Change, ChangedRendition, Colours, ContentDigest, FailedRendition, Failure, FailureReason, Hold, Image, ImageHeader,
+    ImageId, Job, LeaseToken, OpenUpload, OpenWrite, Output, PartialBlob, Party, Picture, Rendition, RenditionId, RenditionState,
+    Requested, SeenImage, Share, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -62,10 +61,13 @@ macro_rules! select_seen_images {
             "SELECT i.access, i.named, ",
             image_columns!(),
             " FROM (
-                  SELECT m.*, m.owner_id = $1 OR EXISTS (SELECT 1 FROM shares s WHERE s.image_id = m.id AND s.user_id = $1) AS named,
+                  -- By their names: others that a newer version adds might be called like those of the next lines.
+                  SELECT m.id, m.owner_id, m.file_name, m.labels, m.format, m.width, m.height, m.frame_count, m.original_key, m.created_at,
+                      m.updated_at, m.size_bytes, m.sha256, m.thumbhash, m.owner_id = $1 OR EXISTS (SELECT 1 FROM shares s WHERE s.image_id = m.id AND s.user_id = $1) AS named,
                       CASE WHEN m.owner_id = $1 THEN 'owner' ELSE (
-                          -- By name an editor comes before a viewer. What a deleted user left behind is shared with nobody.
-                          SELECT min(s.role) FROM shares s JOIN users u ON u.id = m.owner_id
+                          -- By name an editor comes before a viewer, which is what every other role is here. What a deleted user left behind
+                          -- is shared with nobody.
+                          SELECT min(CASE s.role WHEN 'editor' THEN s.role ELSE 'viewer' END) FROM shares s JOIN users u ON u.id = m.owner_id
                           WHERE s.image_id = m.id AND s.user_id IN (0, $1) AND u.deleted_at IS NULL
                       ) END AS access
                   FROM ",
@@ -181,11 +183,14 @@ macro_rules! select_failures {
     };
 }
 
+mod asked;
 mod integrity;
 mod links;
 
+pub(super) use self::asked::{Asked, select_asked};
 use self::codec::{
-    checksums_from_bytes, colour_type, failure_reason, format, formats, scopes, sha256, spec, state, thumbhash, undecodable,
+    access, change_kind, checksums_from_bytes, colour_type, failure_reason, format, formats, role, scopes, sha256, share_role, spec, state,
+    thumbhash, undecodable,
 };
 pub(super) use self::codec::{checksums_to_bytes, format_list, labels_json, scope_list};
 pub(super) use self::integrity::{select_originals, select_outputs};
@@ -252,11 +257,7 @@ pub(super) fn seen_images(rows: Vec<SeenRow>) -> Vec<SeenImage> {
 from_row!(User, |row| User {
     id: UserId(row.try_get("user_id")?),
     name: row.try_get("name")?,
-    role: match row.try_get::<String, _>("role")?.as_str() {
-        "user" => Role::User,
-        "admin" => Role::Admin,
-        other => return Err(undecodable("role", format!("unknown role {other:?}"))),
-    },
+    role: role(&row.try_get::<String, _>("role")?),
     password_hash: row.try_get("password_hash")?,
     disabled: row.try_get("disabled")?,
     quota_bytes: row.try_get::<i64, _>("quota_bytes")? as u64,
@@ -269,7 +270,7 @@ from_row!(Token, |row| Token {
     id: TokenId(row.try_get("token_id")?),
     user: UserId(row.try_get("token_user_id")?),
     label: row.try_get("label")?,
-    scopes: scopes(&row.try_get::<String, _>("scopes")?)?,
+    scopes: scopes(&row.try_get::<String, _>("scopes")?),
     created_at: Timestamp(row.try_get("token_created_at")?),
     expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp),
 });
@@ -277,7 +278,7 @@ from_row!(Token, |row| Token {
 from_row!(SignedIn, |row| SignedIn { token: Token::from_row(row)?, user: User::from_row(row)? });
 
 from_row!(ImageHeader, |row| ImageHeader {
-    format: format("image_format", &row.try_get::<String, _>("image_format")?)?,
+    format: format(&row.try_get::<String, _>("image_format")?),
     width: row.try_get::<i64, _>("width")? as u32,
     height: row.try_get::<i64, _>("height")? as u32,
     frame_count: row.try_get::<i64, _>("frame_count")? as u32,
@@ -306,32 +307,26 @@ from_row!(ImageRow, |row| ImageRow {
 
 from_row!(SeenRow, |row| SeenRow {
     row: ImageRow::from_row(row)?,
-    access: match row.try_get::<String, _>("access")?.as_str() {
-        "owner" => Access::Owner,
-        "editor" => Access::Editor,
-        "viewer" => Access::Viewer,
-        other => return Err(undecodable("access", format!("unknown access {other:?}"))),
-    },
+    access: access(&row.try_get::<String, _>("access")?),
     named: row.try_get("named")?,
 });
 
 from_row!(Share, |row| {
-    let (name, role) = (row.try_get::<String, _>("user_name")?, row.try_get::<String, _>("role")?);
-    let known = ShareRole::ALL.into_iter().find(|known| known.name() == role);
+    let name = row.try_get::<String, _>("user_name")?;
     Share {
         party: if name.is_empty() { Party::Everyone } else { Party::User(name) },
-        role: known.ok_or_else(|| undecodable("role", format!("unknown role {role:?}")))?,
+        role: share_role(&row.try_get::<String, _>("role")?),
         created_at: Timestamp(row.try_get("created_at")?),
     }
 });
 
 from_row!(Rendition, |row| {
-    let state = state("state", &row.try_get::<String, _>("state")?)?;
+    let state = state(&row.try_get::<String, _>("state")?);
     Rendition {
         id: RenditionId(row.try_get("rendition_id")?),
         image: ImageId(row.try_get("rendition_image_id")?),
-        spec: spec(&row.try_get::<String, _>("spec")?)?,
-        format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
+        spec: spec(&row.try_get::<String, _>("spec")?),
+        format: format(&row.try_get::<String, _>("rendition_format")?),
         state,
         attempt: row.try_get::<i64, _>("attempt")? as u32,
         output: if state == RenditionState::Ready { Some(Output::from_row(row)?) } else { None },
@@ -352,13 +347,16 @@ from_row!(Output, |row| Output {
         first_frame_only: row.try_get("first_frame_only")?,
     },
     colours: match row.try_get::<Option<String>, _>("output_colour_type")? {
-        Some(name) => Some(Colours { kind: colour_type(&name)?, channel_bits: row.try_get::<i64, _>("output_channel_bits")? as u8 }),
+        Some(name) => {
+            let channel_bits = row.try_get::<i64, _>("output_channel_bits")? as u8;
+            colour_type(&name).map(|kind| Colours { kind, channel_bits })
+        }
         None => None,
     },
 });
 
 from_row!(Failure, |row| Failure {
-    reason: failure_reason(&row.try_get::<String, _>("failure_reason")?)?,
+    reason: failure_reason(&row.try_get::<String, _>("failure_reason")?),
     message: row.try_get("failure_message")?,
 });
 
@@ -374,7 +372,7 @@ from_row!(FailedRendition, |row| FailedRendition {
 pub(super) struct FailedCount(pub(super) FailureReason, pub(super) u64);
 
 from_row!(FailedCount, |row| FailedCount(
-    failure_reason(&row.try_get::<String, _>("failure_reason")?)?,
+    failure_reason(&row.try_get::<String, _>("failure_reason")?),
     row.try_get::<i64, _>("failed_count")? as u64,
 ));
 
@@ -400,8 +398,9 @@ from_row!(Totals, |row| Totals {
 
 /// Puts the numbers of failures into [`Totals`], in the order of their reasons.
 pub(super) fn totals(mut totals: Totals, failed: &[FailedCount]) -> Totals {
-    let counts = FailureReason::ALL.into_iter().filter_map(|reason| failed.iter().find(|count| count.0 == reason));
-    totals.failed_counts = counts.map(|count| (count.0, count.1)).collect();
+    let count_of = |reason| failed.iter().filter(|count| count.0 == reason).map(|count| count.1).sum();
+    let counts = FailureReason::ALL.into_iter().chain([FailureReason::Unknown]).map(|reason| (reason, count_of(reason)));
+    totals.failed_counts = counts.filter(|(_, count)| *count > 0).collect();
     totals
 }
 
@@ -418,7 +417,7 @@ from_row!(Job, |row| Job {
     rendition: RenditionId(row.try_get("rendition_id")?),
     image: ImageId(row.try_get("image_id")?),
     owner: UserId(row.try_get("owner_id")?),
-    spec: spec(&row.try_get::<String, _>("spec")?)?,
+    spec: spec(&row.try_get::<String, _>("spec")?),
     header: ImageHeader::from_row(row)?,
     original: StoredBlob::from_row(row)?,
     attempt: row.try_get::<i64, _>("attempt")? as u32,
@@ -430,18 +429,12 @@ from_row!(Change, |row| Change {
     image: ImageId(row.try_get("image_id")?),
     owner: UserId(row.try_get("owner_id")?),
     viewer: row.try_get::<Option<i64>, _>("viewer_id")?.map(UserId),
-    kind: match row.try_get::<String, _>("kind")?.as_str() {
-        "created" => ChangeKind::Created,
-        "rendition_changed" => ChangeKind::RenditionChanged,
-        "updated" => ChangeKind::Updated,
-        "deleted" => ChangeKind::Deleted,
-        other => return Err(undecodable("kind", format!("unknown kind {other:?}"))),
-    },
+    kind: change_kind(&row.try_get::<String, _>("kind")?),
     rendition: match row.try_get::<Option<i64>, _>("rendition_id")? {
         Some(id) => Some(ChangedRendition {
             id: RenditionId(id),
-            format: format("rendition_format", &row.try_get::<String, _>("rendition_format")?)?,
-            state: state("rendition_state", &row.try_get::<String, _>("rendition_state")?)?,
+            format: format(&row.try_get::<String, _>("rendition_format")?),
+            state: state(&row.try_get::<String, _>("rendition_state")?),
         }),
         None => None,
     },
@@ -466,8 +459,8 @@ from_row!(OpenWrite, |row| OpenWrite { key: BlobKey(row.try_get("key")?), multip
 from_row!(Worker, |row| Worker {
     id: row.try_get("id")?,
     version: row.try_get("version")?,
-    input_formats: formats("input_formats", &row.try_get::<String, _>("input_formats")?)?,
-    output_formats: formats("output_formats", &row.try_get::<String, _>("output_formats")?)?,
+    input_formats: formats(&row.try_get::<String, _>("input_formats")?),
+    output_formats: formats(&row.try_get::<String, _>("output_formats")?),
     sandbox: row.try_get("sandbox")?,
     slots: row.try_get::<i64, _>("slots")? as u32,
     started_at: Timestamp(row.try_get("started_at")?),

@@ -13,7 +13,7 @@ use crate::{
     Claim, Commit, Drawn, Failure, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
     catalog::{
         Jobs,
-        rows::{rendition_columns, select_job, select_renditions},
+        rows::{Asked, rendition_columns, select_asked, select_job, select_renditions},
     },
 };
 
@@ -21,22 +21,20 @@ use crate::{
 impl Jobs for Sqlite {
     async fn claim(&self, id: RenditionId, worker: &str, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {
         let mut tx = self.write().await?;
-        let moved: Option<i64> = query_scalar(
+        let asked = query_as(select_asked!()).bind(id.0).fetch_optional(&mut *tx).await?;
+        if let Some(refused) = Asked::refused(asked, now) {
+            return Ok(refused);
+        }
+        let moved: i64 = query_scalar(
             "UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $2, worker_id = $3,
                  due_at = NULL, told_at = NULL
-             WHERE id = $1 AND state = 'pending' AND due_at <= $4 RETURNING id",
+             WHERE id = $1 RETURNING id",
         )
         .bind(id.0)
         .bind(now.plus(lease).0)
         .bind(worker)
-        .bind(now.0)
-        .fetch_optional(&mut *tx)
+        .fetch_one(&mut *tx)
         .await?;
-        let Some(moved) = moved else {
-            let due_at = query_scalar("SELECT due_at FROM renditions WHERE id = $1 AND state = 'pending'");
-            let due_at = due_at.bind(id.0).fetch_optional(&mut *tx).await?;
-            return Ok(due_at.map_or(Claim::Nothing, |due_at| Claim::NotBefore(Timestamp(due_at))));
-        };
         let job: Job = query_as(concat!(select_job!("renditions"), "WHERE r.id = $1")).bind(id.0).fetch_one(&mut *tx).await?;
         append_rendition_changed(&mut tx, &[moved], now).await?;
         tx.commit().await?;

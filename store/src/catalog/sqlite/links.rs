@@ -61,7 +61,7 @@ impl Links for Sqlite {
             "SELECT ",
             link_columns!(),
             " FROM upload_links WHERE id = $1 AND NOT closed
-                 AND EXISTS (SELECT 1 FROM users WHERE users.id = owner_id AND NOT users.disabled)"
+                 AND EXISTS (SELECT 1 FROM users WHERE users.id = upload_links.owner_id AND NOT users.disabled)"
         ));
         Ok(link.bind(id).fetch_optional(&self.readers).await?)
     }
@@ -69,7 +69,7 @@ impl Links for Sqlite {
     async fn receive_upload(&self, id: &str, key: &BlobKey) -> Result<bool, StoreError> {
         let received = query(
             "UPDATE upload_links SET key = $2 WHERE id = $1 AND key IS NULL AND NOT closed
-                 AND EXISTS (SELECT 1 FROM users WHERE users.id = owner_id AND NOT users.disabled)",
+                 AND EXISTS (SELECT 1 FROM users WHERE users.id = upload_links.owner_id AND NOT users.disabled)",
         );
         Ok(received.bind(id).bind(&key.0).execute(&self.writer).await?.rows_affected() > 0)
     }

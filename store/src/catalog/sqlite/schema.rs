@@ -6,10 +6,10 @@ use sqlx::{
     query_scalar,
 };
 
-use crate::{Kind, StoreError};
+use crate::{StoreError, catalog::compatibility::check_compatible};
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "users", include_str!("../../../migrations/sqlite/0002_users.sql")),
     (3, "watch", include_str!("../../../migrations/sqlite/0003_watch.sql")),
@@ -20,21 +20,18 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "looks", include_str!("../../../migrations/sqlite/0008_looks.sql")),
     (9, "uploads", include_str!("../../../migrations/sqlite/0009_uploads.sql")),
     (10, "links", include_str!("../../../migrations/sqlite/0010_links.sql")),
+    (11, "compatibility", include_str!("../../../migrations/sqlite/0011_compatibility.sql")),
 ];
 
 /// The version this program works with.
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
-/// Brings the catalog to the newest version. `Kind::Misconfigured` when it is newer than that.
+/// Brings the catalog to the newest version. A newer one is left as it is, and is `Kind::Misconfigured` when this program is too old for it.
 pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
-    let found = version(pool).await?;
-    if found > NEWEST {
-        return Err(StoreError::new(
-            Kind::Misconfigured,
-            format!("the catalog has schema version {found}, newer than the {NEWEST} this program knows: a newer version wrote it"),
-        ));
+    if version(pool).await? <= NEWEST {
+        migrator(&MIGRATIONS).run(pool).await?;
     }
-    Ok(migrator(&MIGRATIONS).run(pool).await?)
+    Ok(())
 }
 
 fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
@@ -44,18 +41,23 @@ fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
     Migrator::with_migrations(migrations.iter().map(migration).collect())
 }
 
-/// The version of the catalog's schema; 0 when it is new.
+/// The version of the catalog's schema; 0 when it is new. `Kind::Misconfigured` when this program is too old for it.
 async fn version(pool: &SqlitePool) -> Result<i64, StoreError> {
     let tables: i64 = query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'").fetch_one(pool).await?;
     if tables == 0 {
         return Ok(0);
     }
-    Ok(query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?)
+    let found = query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?;
+    if found > NEWEST {
+        let oldest_program = query_scalar("SELECT oldest_program FROM compatibility").fetch_one(pool).await?;
+        check_compatible(NEWEST, found, oldest_program)?;
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{query, raw_sql, sqlite::SqliteConnectOptions};
+    use sqlx::{raw_sql, sqlite::SqliteConnectOptions};
 
     use super::*;
     use crate::{
@@ -80,19 +82,5 @@ mod tests {
         let changes = catalog.changes_after(0, 10).await.expect("changes");
         assert_eq!(changes.iter().map(|change| (change.position, change.image)).collect::<Vec<_>>(), [(1, ImageId(1))]);
         assert_eq!(catalog.last_position().await.expect("a position"), 2, "no position is given twice");
-    }
-
-    #[tokio::test]
-    async fn a_newer_schema_is_refused() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("catalog.db");
-        let catalog = Sqlite::open(&path).await.expect("a catalog");
-        query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, '', TRUE, '', 0)")
-            .execute(&catalog.writer)
-            .await
-            .expect("a migration from the future");
-        let error = Sqlite::open(&path).await.expect_err("too new");
-        assert_eq!(error.kind(), Kind::Misconfigured);
-        assert!(error.to_string().contains(&format!("version 999, newer than the {NEWEST}")), "{error}");
     }
 }

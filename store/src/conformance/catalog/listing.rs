@@ -83,6 +83,7 @@ async fn gallery(catalog: &dyn Catalog, owner: UserId) {
                 let failure = Failure { reason: FailureReason::CorruptInput, message: "broken".to_owned() };
                 assert_eq!(catalog.fail(&job, &failure, now).await.expect("a commit"), Commit::Done);
             }
+            RenditionState::Unknown => unreachable!("it is none of those that are known"),
         }
     }
 }

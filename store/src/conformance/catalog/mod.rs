@@ -18,6 +18,8 @@ mod upkeep;
 mod uploads;
 mod usage;
 mod users;
+pub(crate) mod versions;
+mod widened;
 mod writes;
 
 /// A module `$adapter` with a test for each case of each family; `support::$adapter` runs a case on a catalog of its own.
@@ -174,6 +176,29 @@ macro_rules! catalog_suite {
                 a_write_noted_again_is_the_latest
                 a_forgotten_write_is_gone
                 stale_writes_come_oldest_first_and_a_few_at_a_time
+                unrecorded_are_the_keys_without_a_row;
+            versions:
+                a_newer_schema_that_allows_it_is_worked_with
+                a_newer_schema_that_needs_newer_programs_is_refused_by_its_numbers
+                an_image_of_a_newer_version_takes_nothing_from_lists
+                what_only_newer_workers_can_make_is_left_as_it_is
+                a_change_of_a_newer_version_is_another_look_at_the_image
+                a_role_or_scope_of_a_newer_version_is_good_for_nothing
+                a_share_of_a_newer_version_lets_look
+                a_worker_of_a_newer_version_counts_with_what_is_known_of_it
+                a_failure_of_a_newer_version_is_listed_and_counted;
+            widened:
+                a_requested_rendition_is_pending_and_made_as_its_spec_says
+                a_remade_rendition_is_pending_and_counts_no_more
+                leases_that_ran_out_begin_again_until_attempts_are_exhausted
+                a_link_reads_back_as_recorded_and_counts
+                totals_are_the_sums_of_what_is_there_after_anything
+                lists_and_walks_show_all_that_is_seen_once
+                those_it_is_shared_with_are_told_of_every_change
+                a_token_of_a_disabled_user_signs_nobody_in
+                a_finished_upload_is_an_image_and_no_more_an_upload
+                usage_is_the_sum_of_what_is_there_after_anything
+                a_deleted_user_is_gone_and_the_name_is_free
                 unrecorded_are_the_keys_without_a_row;
         })+
     };

@@ -1,13 +1,15 @@
 //! Catalogs to run cases on, and what cases put into them.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::join_all};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions, raw_sql, sqlite::SqliteConnectOptions,
+};
 
 use crate::{
     AnnouncedFile, BlobKey, Claim, ColourType, Colours, ContentDigest, Created, Drawn, Format, Image, ImageFilter, ImageHeader, Job,
-    Labels, NewImage, NewUser, Picture, RenditionId, Role, StoredBlob, Timestamp, UserId,
+    Labels, NewImage, NewUser, Picture, RenditionId, Role, StoreError, StoredBlob, Timestamp, UserId,
     blobs::ContentHasher,
     catalog::{Catalog, postgres::Postgres, sqlite::Sqlite},
     random_hex,
@@ -30,6 +32,46 @@ pub(super) fn second(seconds: u64) -> Timestamp {
 /// A new, empty catalog.
 pub(super) struct Fresh {
     pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) database: Database,
+}
+
+/// Drops what the tables in PostgreSQL say of values.
+const UNCHECKED: &str = "DO $$ DECLARE c RECORD; BEGIN
+    FOR c IN SELECT conrelid::regclass AS of, conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.of, c.conname);
+    END LOOP;
+END $$";
+
+/// Where a catalog is.
+pub(super) enum Database {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+impl Database {
+    /// Opens it once more, as a server does when it starts.
+    pub(super) async fn open(&self) -> Result<Arc<dyn Catalog>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(path) => Arc::new(Sqlite::open(path).await?),
+            Self::Postgres(url) => Arc::new(Postgres::connect(url, true).await?),
+        })
+    }
+
+    /// Does what a program of another version might do there: these statements, whatever values the constraints of this one allow.
+    pub(super) async fn change(&self, statements: &str) {
+        match self {
+            Self::Sqlite(path) => {
+                let options = SqliteConnectOptions::new().filename(path).pragma("ignore_check_constraints", "ON");
+                let mut connection = options.connect().await.expect("the file can be opened");
+                connection.execute(raw_sql(AssertSqlSafe(statements))).await.expect("the statements are done");
+            }
+            Self::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await.expect("the database answers");
+                connection.execute(raw_sql(UNCHECKED)).await.expect("constraints can be dropped");
+                connection.execute(raw_sql(AssertSqlSafe(statements))).await.expect("the statements are done");
+            }
+        }
+    }
 }
 
 /// Runs a case on a catalog in a file of its own.
@@ -38,7 +80,7 @@ pub(super) fn sqlite<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
     let path = folder.path().join("catalog.db");
     block_on(async {
         let catalog = Sqlite::open(&path).await.expect("a new catalog");
-        case(Fresh { catalog: Arc::new(catalog) }).await;
+        case(Fresh { catalog: Arc::new(catalog), database: Database::Sqlite(path) }).await;
     });
 }
 
@@ -46,7 +88,7 @@ pub(super) fn sqlite<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
 pub(super) fn postgres<C: Future<Output = ()>>(case: impl FnOnce(Fresh) -> C) {
     block_on(with_database(async |url| {
         let catalog = Postgres::connect(&url, true).await.expect("a new catalog");
-        case(Fresh { catalog: Arc::new(catalog) }).await;
+        case(Fresh { catalog: Arc::new(catalog), database: Database::Postgres(url) }).await;
     }));
 }
 

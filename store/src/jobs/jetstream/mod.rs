@@ -26,7 +26,7 @@ use tokio::{
     sync::Mutex,
     time::{Instant, timeout, timeout_at},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::{credentials::Credentials, mute::Unanswered};
 use super::{Delivery, JobQueue, LEASE_WAIT};
@@ -71,6 +71,10 @@ struct Settings {
     /// What every subject of an event begins with.
     events: String,
     ack_wait: Duration,
+    /// How long a message that this version cannot read is left alone before the next worker, maybe a newer one, gets it.
+    unread_delay: Duration,
+    /// Deliveries after which such a message counts as rubbish.
+    unread_deliveries: i64,
 }
 
 impl Default for Settings {
@@ -82,6 +86,9 @@ impl Default for Settings {
             events_stream: "TINTYPE_EVENTS".into(),
             events: "tintype.events.v1".into(),
             ack_wait: Duration::from_mins(1),
+            unread_delay: Duration::from_secs(10),
+            // For about an hour, in which a roll-out should have ended.
+            unread_deliveries: 360,
         }
     }
 }
@@ -291,12 +298,33 @@ impl JetStream {
         let mut messages = consumer.fetch().max_messages(max).expires(LEASE_WAIT).messages().await?;
         while let Ok(Some(message)) = timeout_at(deadline, messages.next()).await {
             match message {
-                Ok(message) => deliveries.extend(read_hint(message).await),
+                Ok(message) => deliveries.extend(self.read_hint(message).await),
                 Err(error) if deliveries.is_empty() => return Err(error),
                 Err(_) => break,
             }
         }
         Ok(deliveries)
+    }
+
+    /// The hint in a message: the id of a rendition; words after it are for newer versions. A message that begins with anything else may be one
+    /// of theirs, so it is given back a number of times, with pauses, and removed then: what it told of, the sweeper tells again.
+    async fn read_hint(&self, message: Message) -> Option<Box<dyn Delivery>> {
+        let id = std::str::from_utf8(&message.payload).ok().and_then(|text| text.split(' ').next()?.parse().ok());
+        if let Some(id) = id {
+            return Some(Box::new(NatsDelivery { id: RenditionId(id), message: Some(message) }));
+        }
+        let is_rubbish = message.info().map_or(true, |info| info.delivered >= self.settings.unread_deliveries);
+        let answer = if is_rubbish {
+            warn!(queue.subject = %message.subject, "removed a message from the queue that is not the id of a rendition");
+            AckKind::Ack
+        } else {
+            debug!(queue.subject = %message.subject, "left a message in the queue that only a newer worker may be able to read");
+            AckKind::Nak(Some(self.settings.unread_delay))
+        };
+        if let Err(error) = message.ack_with(answer).await {
+            warn!(error = &*error as &dyn std::error::Error, "cannot answer a message from the queue");
+        }
+        None
     }
 }
 
@@ -329,19 +357,6 @@ async fn connect(addresses: Vec<ServerAddr>, credentials: &Credentials, servers:
             }
         },
     }
-}
-
-/// The hint in a message; one that holds none is removed.
-async fn read_hint(message: Message) -> Option<Box<dyn Delivery>> {
-    let id = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
-    if let Some(id) = id {
-        return Some(Box::new(NatsDelivery { id: RenditionId(id), message: Some(message) }));
-    }
-    warn!(queue.subject = %message.subject, "removed a message from the queue that is not the id of a rendition");
-    if let Err(error) = message.ack().await {
-        warn!(error = &*error as &dyn std::error::Error, "cannot remove a message from the queue");
-    }
-    None
 }
 
 #[async_trait]

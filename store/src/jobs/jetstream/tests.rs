@@ -26,6 +26,8 @@ fn settings() -> Settings {
         events_stream: format!("EVENTS_{name}"),
         events: format!("events.{name}"),
         ack_wait: Duration::from_secs(1),
+        unread_delay: Duration::from_millis(300),
+        unread_deliveries: 4,
     }
 }
 
@@ -124,14 +126,36 @@ async fn hints_outlive_the_process_that_published_them() {
     assert_eq!(lease_one(&second).await, Some(RenditionId(1)));
 }
 
+/// Puts a message into the stream that no program of this version sends.
+async fn send(queue: &JetStream, name: &str, message: &'static str) {
+    let subject = format!("{}.convert.{name}", queue.settings.subjects);
+    queue.context.publish(subject, message.into()).await.expect("it can be sent").await.expect("the stream takes it");
+}
+
 #[tokio::test]
-async fn a_message_that_is_no_hint_is_removed() {
+async fn words_after_a_hint_are_for_newer_versions() {
     let (queue, _cleanup) = queue().await;
-    let subject = format!("{}.convert.x", queue.settings.subjects);
-    queue.context.publish(subject, "forty".into()).await.expect("it can be sent").await.expect("the stream takes it");
+    send(&queue, "40", "40 urgent until=9").await;
+    assert_eq!(lease_one(&queue).await, Some(RenditionId(40)));
+    assert_eq!(waiting_messages(&queue).await, 0);
+}
+
+#[tokio::test]
+async fn a_message_of_a_newer_version_is_left_for_it_with_pauses_and_removed_in_the_end() {
+    let (queue, _cleanup) = queue().await;
+    send(&queue, "x", "{\"ids\":[40]}").await;
     queue.publish(&[RenditionId(1)]).await.expect("hints can be published");
-    let leased: Vec<_> = queue.lease(10).await.expect("hints can be leased").iter().map(|hint| hint.rendition()).collect();
-    assert_eq!(leased, [RenditionId(1)]);
+    let [hint] = queue.lease(10).await.expect("hints can be leased").try_into().expect("it holds up no other");
+    assert_eq!(hint.rendition(), RenditionId(1));
+    hint.ack().await.expect("a hint can be acked");
+    let (begun, mut leases) = (Instant::now(), 0);
+    while waiting_messages(&queue).await > 0 {
+        assert!(queue.lease(1).await.expect("an answer").is_empty());
+        leases += 1;
+    }
+    let Settings { unread_delay, unread_deliveries, .. } = queue.settings;
+    assert!(begun.elapsed() >= unread_delay * (unread_deliveries as u32 - 1), "{:?}", begun.elapsed());
+    assert!(leases <= unread_deliveries + 1, "{leases}: it does not spin");
 }
 
 #[tokio::test]
