@@ -201,6 +201,7 @@ impl Tintype {
             "TINTYPE_LOG",
             "TINTYPE_S3_ENDPOINT",
             "TINTYPE_METRICS_ADDR",
+            "TINTYPE_CONVERSION_SECS",
         ];
         let is_its_own =
             |name: &str| names.contains(&name) || ["AWS_", "FAKETIME_", "LD_", "NO_FAKE_"].iter().any(|prefix| name.starts_with(prefix));
