@@ -16,7 +16,7 @@ use async_nats::{
     jetstream::{
         self, AckKind, Context, ErrorCode, Message,
         consumer::{AckPolicy, PullConsumer, pull},
-        context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind, PublishError, PublishErrorKind},
+        context::{ConsumerInfoErrorKind, ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind, PublishError, PublishErrorKind},
         stream::{self, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
     },
 };
@@ -28,7 +28,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{credentials::Credentials, mute::Unanswered};
+use self::{
+    credentials::Credentials,
+    mute::{PROBE, Publishes},
+};
 use super::{Delivery, JobQueue, LEASE_WAIT};
 use crate::{Kind, RenditionId, StoreError};
 
@@ -54,8 +57,8 @@ pub struct JetStream {
     servers: String,
     /// The consumer, once the server, the stream and the consumer were looked at. Emptied when one of them turns out to be gone.
     prepared: Mutex<Option<PullConsumer>>,
-    /// Publishes that nobody answered.
-    unanswered: std::sync::Mutex<Option<Unanswered>>,
+    /// What became of the last publishes.
+    publishes: std::sync::Mutex<Publishes>,
     /// Whether the stream of events was looked at.
     events_prepared: AtomicBool,
 }
@@ -111,7 +114,7 @@ impl JetStream {
             settings,
             servers,
             prepared: Mutex::default(),
-            unanswered: std::sync::Mutex::default(),
+            publishes: std::sync::Mutex::default(),
             events_prepared: AtomicBool::default(),
         };
         match queue.prepared().await {
@@ -333,11 +336,11 @@ async fn connect(addresses: Vec<ServerAddr>, credentials: &Credentials, servers:
 
 /// The hint in a message; one that holds none is removed.
 async fn read_hint(message: Message) -> Option<Box<dyn Delivery>> {
-    let id = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
-    if let Some(id) = id {
-        return Some(Box::new(NatsDelivery { id: RenditionId(id), message: Some(message) }));
+    match std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok()).map(RenditionId) {
+        Some(PROBE) => {}
+        Some(id) => return Some(Box::new(NatsDelivery { id, message: Some(message) })),
+        None => warn!(queue.subject = %message.subject, "removed a message from the queue that is not the id of a rendition"),
     }
-    warn!(queue.subject = %message.subject, "removed a message from the queue that is not the id of a rendition");
     if let Err(error) = message.ack().await {
         warn!(error = &*error as &dyn std::error::Error, "cannot remove a message from the queue");
     }
@@ -378,15 +381,15 @@ impl JobQueue for JetStream {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.prepared().await?;
-        if let Err(error) = self.context.get_stream(&self.settings.stream).await {
+        let consumer = self.prepared().await?;
+        if let Err(error) = consumer.get_info().await {
             self.forget_prepared().await;
             return match error.kind() {
-                GetStreamErrorKind::JetStream(_) => self.prepared().await.map(drop),
-                _ => Err(self.failed("find the stream", None, error)),
+                ConsumerInfoErrorKind::JetStream(_) | ConsumerInfoErrorKind::NotFound => self.prepared().await.map(drop),
+                _ => Err(self.failed("find the consumer", None, error)),
             };
         }
-        Ok(())
+        self.check_not_mute().await
     }
 }
 
