@@ -22,6 +22,8 @@ use tonic::Code;
 const CONNECTIONS: usize = 10;
 /// Whatever a client asks for is answered within this time.
 const SOON: Duration = Duration::from_secs(3);
+/// How long a transaction that was cut off keeps its locks.
+const LOCKED: Duration = Duration::from_secs(2);
 
 /// The catalog of a cluster without its server, by a way of its own: its service, and its URL with another in its place.
 async fn catalog_by(tintype: &mut Tintype, way: impl AsyncFnOnce(&str) -> String) -> String {
@@ -97,26 +99,30 @@ async fn idle_connections_that_were_left_behind_are_replaced_before_anybody_noti
     }
 }
 
-/// Lists again and again, and uploads now and then, until `over`; each call ends soon, well or with UNAVAILABLE. Returns the longest.
-async fn keeps_asking(client: Client, lane: u32, over: Arc<AtomicBool>) -> Duration {
-    let mut longest = Duration::ZERO;
+/// Lists again and again, and uploads now and then, until `over`; each call ends soon, well or with UNAVAILABLE.
+async fn keeps_asking(client: Client, lane: u32, over: Arc<AtomicBool>) {
     for round in 0.. {
         if over.load(Ordering::Relaxed) {
             break;
         }
         let begin = Instant::now();
-        let outcome = if round % 4 == 0 {
-            client.upload(Upload::new("a.png", pictures::png(16, 16, lane * 1_000 + round))).await.map(drop)
+        let (outcome, limit) = if round % 4 == 0 {
+            let upload = client.upload(Upload::new("a.png", pictures::png(16, 16, lane * 1_000 + round)));
+            (upload.await.map(drop), SOON + LOCKED)
         } else {
-            client.images().list_images(ListImagesRequest::default()).await.map(drop).map_err(Refused::from)
+            (client.images().list_images(ListImagesRequest::default()).await.map(drop).map_err(Refused::from), SOON)
         };
-        if let Err(refused) = outcome {
-            assert_eq!(refused.code, Code::Unavailable, "{refused:?}");
-            assert!(refused.retry_after.is_some(), "{refused:?}");
+        match outcome {
+            Ok(()) => {}
+            // All change one row, and a transaction that was cut off has it for a while.
+            Err(refused) if refused.kind() == (Code::Aborted, "CHANGED_MEANWHILE") => {}
+            Err(refused) => {
+                assert_eq!(refused.code, Code::Unavailable, "{refused:?}");
+                assert!(refused.retry_after.is_some(), "{refused:?}");
+            }
         }
-        longest = longest.max(begin.elapsed());
+        assert!(begin.elapsed() < limit, "round {round} of lane {lane} took {:?}", begin.elapsed());
     }
-    longest
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,6 +142,7 @@ async fn after_a_failover_of_the_catalog_calls_end_soon_and_go_on_by_new_connect
             }
         };
         println!("taken again after {:?}", begin.elapsed());
+        assert!(begin.elapsed() < SOON + 2 * LOCKED, "{:?}", begin.elapsed());
         let converted = timeout(Duration::from_mins(1), client.rendition(image.id, ImageFormat::Jpeg)).await;
         println!("converted again after {:?}", begin.elapsed());
         drop(converted.expect("the worker goes on"));
@@ -143,8 +150,7 @@ async fn after_a_failover_of_the_catalog_calls_end_soon_and_go_on_by_new_connect
     }
     over.store(true, Ordering::Relaxed);
     for lane in lanes {
-        let longest = lane.await.expect("a lane does not panic");
-        assert!(longest < SOON, "a call took {longest:?}");
+        lane.await.expect("every call ended soon");
     }
     // All places of the pool are there.
     let calls = join_all((0..3 * CONNECTIONS).map(|_| client.current_user())).await;
@@ -171,7 +177,6 @@ async fn a_catalog_that_falls_silent_under_load_is_told_of_soon_and_is_back_as_s
     }
     over.store(true, Ordering::Relaxed);
     for lane in lanes {
-        let longest = lane.await.expect("a lane does not panic");
-        assert!(longest < SOON, "a call took {longest:?}");
+        lane.await.expect("every call ended soon");
     }
 }

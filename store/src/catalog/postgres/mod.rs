@@ -37,9 +37,9 @@ const PING_TIMEOUT: Duration = Duration::from_millis(2_200);
 /// Longer than any statement takes that has an index; ends those that would pile up.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Locks are held for one short transaction.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Frees the locks of a process that was stopped in the middle of a transaction.
-const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Frees the locks of a process that was stopped or cut off in the middle of a transaction, before those who wait for them give up.
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A catalog on a server, 13 or newer. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
