@@ -22,8 +22,9 @@ use tonic::Code;
 const CONNECTIONS: usize = 10;
 /// Whatever a client asks for is answered within this time.
 const SOON: Duration = Duration::from_secs(3);
-/// How long a transaction that was cut off keeps its locks.
-const LOCKED: Duration = Duration::from_secs(2);
+/// A database that lives on keeps the locks of a transaction that was cut off for 2 s, and those who waited for them and were cut off, too, get
+/// them one after the other; no statement lasts longer than this.
+const LOCKED: Duration = Duration::from_secs(10);
 
 /// The catalog of a cluster without its server, by a way of its own: its service, and its URL with another in its place.
 async fn catalog_by(tintype: &mut Tintype, way: impl AsyncFnOnce(&str) -> String) -> String {
@@ -99,7 +100,8 @@ async fn idle_connections_that_were_left_behind_are_replaced_before_anybody_noti
     }
 }
 
-/// Lists again and again, and uploads now and then, until `over`; each call ends soon, well or with UNAVAILABLE.
+/// Lists again and again, and uploads now and then, until `over`. A list ends soon, an upload when the row of its owner is free, both well or with a
+/// refusal that says what to do.
 async fn keeps_asking(client: Client, lane: u32, over: Arc<AtomicBool>) {
     for round in 0.. {
         if over.load(Ordering::Relaxed) {
@@ -114,7 +116,7 @@ async fn keeps_asking(client: Client, lane: u32, over: Arc<AtomicBool>) {
         };
         match outcome {
             Ok(()) => {}
-            // All change one row, and a transaction that was cut off has it for a while.
+            // All uploads change one row, which a transaction that was cut off may hold.
             Err(refused) if refused.kind() == (Code::Aborted, "CHANGED_MEANWHILE") => {}
             Err(refused) => {
                 assert_eq!(refused.code, Code::Unavailable, "{refused:?}");
@@ -142,7 +144,7 @@ async fn after_a_failover_of_the_catalog_calls_end_soon_and_go_on_by_new_connect
             }
         };
         println!("taken again after {:?}", begin.elapsed());
-        assert!(begin.elapsed() < SOON + 2 * LOCKED, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < SOON + LOCKED, "{:?}", begin.elapsed());
         let converted = timeout(Duration::from_mins(1), client.rendition(image.id, ImageFormat::Jpeg)).await;
         println!("converted again after {:?}", begin.elapsed());
         drop(converted.expect("the worker goes on"));
@@ -152,11 +154,10 @@ async fn after_a_failover_of_the_catalog_calls_end_soon_and_go_on_by_new_connect
     for lane in lanes {
         lane.await.expect("every call ended soon");
     }
-    // All places of the pool are there.
-    let calls = join_all((0..3 * CONNECTIONS).map(|_| client.current_user())).await;
-    for call in calls {
-        call.expect("the catalog answers");
-    }
+    // All places of the pool are there. What asks whether the catalog is there may be the last to find its connection left behind.
+    let answered = async || join_all((0..3 * CONNECTIONS).map(|_| client.current_user())).await.iter().all(Result::is_ok);
+    let recovered = async { while !answered().await {} };
+    timeout(2 * SOON, recovered).await.expect("no place is lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
