@@ -1,12 +1,17 @@
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, sink},
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::sleep,
 };
 
 /// What goes wrong on a [`Wire`].
@@ -20,6 +25,10 @@ pub enum Fault {
     Hold,
     /// The service hears it and does it; the answer stays on its way.
     HoldAnswer,
+    /// So many bytes of the answer arrive, then the connection ends.
+    CutAnswerAfter(u64),
+    /// So many bytes of the answer arrive, and the rest stays on its way.
+    HoldAnswerAfter(u64),
     /// The client gets this answer, of which the service knows nothing, and the connection ends.
     Answer(&'static str),
 }
@@ -36,12 +45,14 @@ pub struct Wire {
 struct Line {
     service: String,
     plan: Mutex<Option<Plan>>,
+    /// What each connection carries of what clients send; 0 when that is not bounded.
+    sent_bytes_a_second: AtomicU64,
     happened: watch::Sender<usize>,
 }
 
 #[derive(Debug, Clone)]
 struct Plan {
-    texts: Vec<&'static str>,
+    texts: Vec<String>,
     fault: Fault,
     left: usize,
 }
@@ -51,7 +62,12 @@ impl Wire {
     pub async fn before(service: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound port has an address");
-        let line = Arc::new(Line { service: service.to_owned(), plan: Mutex::default(), happened: watch::channel(0).0 });
+        let line = Arc::new(Line {
+            service: service.to_owned(),
+            plan: Mutex::default(),
+            sent_bytes_a_second: AtomicU64::default(),
+            happened: watch::channel(0).0,
+        });
         let accepting = Arc::clone(&line);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -64,13 +80,24 @@ impl Wire {
     }
 
     /// From now on `fault` happens when clients have sent these texts on one connection, in this order, so many times.
-    pub fn arm(&self, texts: &[&'static str], fault: Fault, times: usize) {
-        *self.line.plan.lock().expect("nobody panics with the lock") = Some(Plan { texts: texts.to_vec(), fault, left: times });
+    pub fn arm(&self, texts: &[&str], fault: Fault, times: usize) {
+        let texts = texts.iter().map(|&text| text.to_owned()).collect();
+        *self.line.plan.lock().expect("nobody panics with the lock") = Some(Plan { texts, fault, left: times });
+    }
+
+    /// From now on what clients send takes its time.
+    pub fn slow_down(&self, bytes_a_second: u64) {
+        self.line.sent_bytes_a_second.store(bytes_a_second, Ordering::Relaxed);
     }
 
     /// Nothing goes wrong any more.
     pub fn disarm(&self) {
         *self.line.plan.lock().expect("nobody panics with the lock") = None;
+    }
+
+    /// How many times something has gone wrong in all.
+    pub fn count(&self) -> usize {
+        *self.line.happened.borrow()
     }
 
     /// Returns when something has gone wrong so many times in all.
@@ -99,7 +126,12 @@ impl Line {
                         return Ok(());
                     }
                     match self.due(&mut reader, sent) {
-                        None => server.write_all(sent).await?,
+                        None => {
+                            server.write_all(sent).await?;
+                            if let Some(slowly) = (sent.len() as u64 * 1_000).checked_div(self.sent_bytes_a_second.load(Ordering::Relaxed)) {
+                                sleep(Duration::from_millis(slowly)).await;
+                            }
+                        }
                         Some(fault) => return self.fail(fault, client, server, sent).await,
                     }
                 }
@@ -135,21 +167,31 @@ impl Line {
     }
 
     async fn fail(&self, fault: Fault, mut client: TcpStream, mut server: TcpStream, sent: &[u8]) -> std::io::Result<()> {
-        if matches!(fault, Fault::LoseAnswer | Fault::HoldAnswer) {
+        let passed = match fault {
+            Fault::LoseAnswer | Fault::HoldAnswer => Some(0),
+            Fault::CutAnswerAfter(bytes) | Fault::HoldAnswerAfter(bytes) => Some(bytes),
+            Fault::Cut | Fault::Hold | Fault::Answer(_) => None,
+        };
+        if let Some(passed) = passed {
             server.write_all(sent).await?;
-            let (mut from_client, _to_client) = client.split();
-            let (mut from_server, mut to_server) = server.split();
-            // Whatever belongs to it, until the first of the answer says that the service has done it.
-            let mut answer = [0];
+            let (mut from_client, mut to_client) = client.split();
+            let (from_server, mut to_server) = server.split();
+            let answer = async {
+                let mut begin = from_server.take(passed);
+                copy(&mut begin, &mut to_client).await?;
+                // One byte more says that the service has done it.
+                begin.into_inner().read(&mut [0]).await
+            };
             tokio::select! {
+                // Whatever belongs to the question.
                 _ = copy(&mut from_client, &mut to_server) => {}
-                answered = from_server.read(&mut answer) => drop(answered?),
+                answered = answer => drop(answered?),
             }
         }
         self.happened.send_modify(|happened| *happened += 1);
         match fault {
-            Fault::Cut | Fault::LoseAnswer => {}
-            Fault::Hold | Fault::HoldAnswer => drop(copy(&mut client, &mut sink()).await?),
+            Fault::Cut | Fault::LoseAnswer | Fault::CutAnswerAfter(_) => {}
+            Fault::Hold | Fault::HoldAnswer | Fault::HoldAnswerAfter(_) => drop(copy(&mut client, &mut sink()).await?),
             Fault::Answer(answer) => {
                 client.write_all(answer.as_bytes()).await?;
                 // Whatever else it sends: closed at once, the connection would take the answer with it.

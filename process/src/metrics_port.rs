@@ -1,9 +1,10 @@
-use std::{io, time::Duration};
+use std::{collections::VecDeque, io, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
 };
 use tracing::debug;
 
@@ -13,24 +14,43 @@ use crate::{Metrics, Shutdown};
 const MAX_HEAD_BYTES: usize = 8 << 10;
 /// How long one question and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections at once. One more ends the oldest: whoever really asks is answered within milliseconds, whoever only holds a place loses it.
+const MAX_CONNECTIONS: usize = 32;
+/// A pause when no connection can be taken at all, for want of descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers `GET /metrics`, and 404 to everything else, one connection after the other, until the process drains. For a process that has no HTTP
-/// port otherwise.
+/// Answers `GET /metrics`, and 404 to everything else, a few connections at once, until the process drains. For a process that has no HTTP port
+/// otherwise. Clients that say nothing keep nobody else from an answer.
 pub fn serve_metrics(listener: TcpListener, metrics: Metrics, shutdown: &Shutdown) {
     let stop = shutdown.clone();
     shutdown.spawn(async move {
+        let (mut connections, mut by_age) = (JoinSet::new(), VecDeque::new());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
                 () = stop.draining() => return,
             };
-            let answered = match accepted {
-                Ok((stream, _)) => timeout(PATIENCE, answer(stream, &metrics)).await.unwrap_or_else(|late| Err(late.into())),
-                Err(error) => Err(error),
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    debug!(%error, "a connection for metrics could not be taken");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
             };
-            if let Err(error) = answered {
-                debug!(%error, "a question for metrics was not answered");
+            by_age.retain(|connection: &AbortHandle| !connection.is_finished());
+            if by_age.len() == MAX_CONNECTIONS
+                && let Some(oldest) = by_age.pop_front()
+            {
+                oldest.abort();
             }
+            let metrics = metrics.clone();
+            by_age.push_back(connections.spawn(async move {
+                if let Err(error) = timeout(PATIENCE, answer(stream, &metrics)).await.unwrap_or_else(|late| Err(late.into())) {
+                    debug!(%error, "a question for metrics was not answered");
+                }
+            }));
         }
     });
 }

@@ -1,15 +1,22 @@
 //! The one recovery path for everything that is stuck.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, future::ready, pin::pin, time::Duration};
 
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use crate::{StoreError, Timestamp, UploadLink, open::Stores};
+use crate::{Kind, StoreError, Timestamp, UploadLink, open::Stores};
 
 /// What one statement or message takes.
 const BATCH: u32 = 500;
 /// How many batches of a kind one sweep takes: enough to catch up quickly, few enough not to hold up what comes after.
 const MAX_BATCHES: u32 = 20;
+
+/// Blobs removed at once, how long a sweep goes on with them, and how long a deletion waits for it.
+const AT_ONCE: usize = 8;
+const REMOVAL_TIME: Duration = Duration::from_secs(10);
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// No lease is as long, and nothing waits for its next attempt as long: what lies further ahead was written by a clock that was wrong.
 const FARTHEST_AHEAD: Duration = Duration::from_mins(2);
@@ -118,10 +125,14 @@ async fn pull_back_times(stores: &Stores, now: Timestamp) -> Result<u64, StoreEr
 
 /// Removes the blobs of deleted images, the bytes first and then what the catalog knows of them. Returns how many.
 ///
-/// Also good right after a deletion. A blob that cannot be removed does not keep the others from it, and stays doomed.
+/// A blob that cannot be removed does not keep the others from it, and stays doomed. A store that is slow about it does not hold up the other
+/// steps of a sweep: after some time nothing more is begun.
 pub async fn remove_doomed(stores: &Stores) -> Result<u64, StoreError> {
-    let mut removed = 0;
+    let (begin, mut removed) = (Instant::now(), 0);
     for batch in 0..MAX_BATCHES {
+        if begin.elapsed() >= REMOVAL_TIME {
+            break;
+        }
         let doomed = stores.catalog.doomed_blobs(BATCH).await?;
         if doomed.is_empty() {
             break;
@@ -130,11 +141,12 @@ pub async fn remove_doomed(stores: &Stores) -> Result<u64, StoreError> {
             stores.check_same_store().await?;
         }
         let was_full = doomed.len() >= BATCH as usize;
-        let mut gone = Vec::with_capacity(doomed.len());
-        let mut failed = None;
-        for key in doomed {
-            match stores.blobs.delete(&key).await {
-                Ok(()) => gone.push(key),
+        let (mut gone, mut failed) = (Vec::with_capacity(doomed.len()), None);
+        let removals = stream::iter(doomed).take_while(|_| ready(begin.elapsed() < REMOVAL_TIME));
+        let mut removals = pin!(removals.map(async |key| stores.blobs.delete(&key).await.map(|()| key)).buffer_unordered(AT_ONCE));
+        while let Some(removal) = removals.next().await {
+            match removal {
+                Ok(key) => gone.push(key),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -148,6 +160,12 @@ pub async fn remove_doomed(stores: &Stores) -> Result<u64, StoreError> {
         }
     }
     Ok(removed)
+}
+
+/// As much of [`remove_doomed`] as is done while somebody waits who was promised that the images are gone, not their bytes.
+pub async fn remove_doomed_soon(stores: &Stores) -> Result<u64, StoreError> {
+    let late = |late| StoreError::caused_by(Kind::Unavailable, format!("blobs were not removed within {REMOVAL_PATIENCE:?}"), late);
+    timeout(REMOVAL_PATIENCE, remove_doomed(stores)).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
 }
 
 /// Removes images of deleted users, and the users with their last image. Returns how many images.

@@ -1,13 +1,13 @@
 //! Answers that are lost after something was done: nobody knows what became of it, and asking again finds out.
 
 use tintype_proto::v1::{DeleteImageRequest, ImageFormat, RenditionState};
-use tintype_tests::{Bucket, Client, Fault, Refused, Tintype, Upload, Wire, number, pictures};
+use tintype_tests::{Bucket, Client, Fault, Refused, Tintype, Upload, Wire, pictures};
 use tonic::Code;
 
-const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-const BROKEN: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+pub(super) const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+pub(super) const BROKEN: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-fn file() -> Upload {
+pub(super) fn file() -> Upload {
     Upload::new("a.png", pictures::png(320, 240, 1)).request_id("the-one")
 }
 
@@ -20,7 +20,7 @@ async fn wired(variable: &str, more: &[(&str, &str)]) -> (Tintype, Wire, Client)
     (tintype, wire, client)
 }
 
-fn is_unavailable(refused: &Refused) {
+pub(super) fn is_unavailable(refused: &Refused) {
     assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"), "{refused:?}");
     assert!(refused.retry_after.is_some(), "{refused:?}");
 }
@@ -71,11 +71,11 @@ async fn a_result_whose_commit_was_not_answered_stays() {
 }
 
 /// A file of more than one part.
-fn large() -> Upload {
+pub(super) fn large() -> Upload {
     Upload::new("large.bmp", pictures::bmp(2_048, 1_700, 9)).request_id("the-large-one")
 }
 
-async fn in_a_bucket(bucket: &Bucket) -> (Tintype, Wire, Client) {
+pub(super) async fn in_a_bucket(bucket: &Bucket) -> (Tintype, Wire, Client) {
     let variables = bucket.variables();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     wired("TINTYPE_S3_ENDPOINT", &variables).await
@@ -124,17 +124,4 @@ async fn a_bucket_that_answers_with_errors_costs_nothing_but_time() {
         is_one_image_in_the_end(&bucket, &client, large).await;
         wire.happened(4).await;
     }
-}
-
-#[tokio::test]
-async fn a_request_to_the_bucket_that_is_never_answered_holds_nobody_up_for_ever() {
-    if number("TINTYPE_TEST_FAULTS_IN_FULL", 0) == 0 {
-        println!("skipped: it takes the two minutes that a part may be on its way, and scripts/test --faults has them");
-        return;
-    }
-    let bucket = Bucket::new().await;
-    let (_tintype, wire, client) = in_a_bucket(&bucket).await;
-    wire.arm(&["/original.png"], Fault::Hold, 1);
-    is_one_image_in_the_end(&bucket, &client, file).await;
-    wire.happened(1).await;
 }

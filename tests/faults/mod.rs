@@ -13,14 +13,15 @@
 //! | worker killed while it converts; converters that are killed, hang or crash | `restarts`, `containment`, [`mixed`] |
 //! | a hint that comes fifty times; a worker that sleeps through its leases | [`queue`] |
 //! | queue killed, paused, wiped | `outages`, [`mixed`] |
-//! | its stream or consumer deleted, its files removed, its bounds or its disk too small | [`queue`], [`disk`] |
+//! | its stream or consumer deleted, its files removed, also while nobody tells it anything, its bounds or its disk too small | [`queue`], [`disk`] |
 //! | catalog killed, paused | `outages`, [`mixed`] |
+//! | … silent under load, left behind by its connections, statements that are never answered | [`silent`] |
 //! | the answer of a commit lost | [`lost`], [`mixed`] |
 //! | SQLite locked by another process | [`disk`] |
 //! | the disk of the blobs full | `outages` |
 //! | blobs removed, cut, flipped | `downloads`, `bulk`, `verify` |
 //! | bucket gone, silent | `s3` |
-//! | … answers 500 and 503, never, or does what it is told and the answer is lost | [`lost`] |
+//! | … answers 500 and 503, never, in part, slowly, or does what it is told and the answer is lost | [`bucket`], [`lost`] |
 //! | clocks set back and forth by an hour | [`clock`] |
 //! | deletions and shares among everything else, with answers lost | `shares`, `privacy`, [`mixed`] |
 //! | services that are not there yet at the start | [`start`] |
@@ -28,6 +29,7 @@
 //!
 //! [`secrets`] looks for passwords, tokens and keys in everything that programs say while services fail.
 
+mod bucket;
 mod clock;
 mod disk;
 mod killed;
@@ -37,5 +39,6 @@ mod lost;
 mod mixed;
 mod queue;
 mod secrets;
+mod silent;
 mod soak;
 mod start;

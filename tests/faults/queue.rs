@@ -65,6 +65,44 @@ async fn a_queue_that_keeps_nothing_and_says_nothing_is_replaced() {
     println!("after that: {:?}", converted(&client, 2).await);
 }
 
+/// The same, while nobody tells it anything: health finds it, and has it mended.
+#[tokio::test]
+async fn a_queue_that_would_keep_nothing_is_found_and_replaced_before_anybody_needs_it() {
+    let mut tintype = Tintype::cluster(1).await;
+    let client = tintype.client().await;
+    converted(&client, 1).await;
+    let is_well = |line: &str| line.contains("health changed") && line.contains("\"status\":\"ok\"");
+    tintype.server.as_mut().expect("it runs").lines(1, is_well).await;
+    let context = jetstream(&tintype).await;
+    let messages = tintype.nats_data().join("jetstream/$G/streams").join(STREAM).join("msgs");
+    std::fs::remove_dir_all(messages).expect("it has a folder for messages");
+    drop(context.get_stream(STREAM).await.expect("it is there").purge().await);
+    let begin = Instant::now();
+    let server = tintype.server.as_mut().expect("it runs");
+    server.line(|line| (line.contains("health changed") && line.contains("keeps nothing of what it is told")).then_some(())).await;
+    println!("found after {:?}", begin.elapsed());
+    let (code, body) = tintype.healthz().await;
+    assert_eq!(code, 200, "uploads and downloads go on: {body}");
+    assert!(body.contains("\"status\":\"degraded\""), "{body}");
+    assert!(tintype.metrics().await.contains("tintype_dependency_up{dependency=\"jobs\"} 0"));
+    let server = tintype.server.as_mut().expect("it runs");
+    server.line(|line| line.contains("it is made anew").then_some(())).await;
+    server.lines(2, is_well).await;
+    println!("mended after {:?}", begin.elapsed());
+    assert!(tintype.metrics().await.contains("tintype_dependency_up{dependency=\"jobs\"} 1"));
+    println!("after that: {:?}", converted(&client, 2).await);
+}
+
+#[tokio::test]
+async fn a_consumer_that_vanished_is_made_again_before_anybody_needs_it() {
+    let tintype = Tintype::cluster(0).await;
+    let context = jetstream(&tintype).await;
+    let stream = context.get_stream(STREAM).await.expect("the server has made it");
+    stream.delete_consumer(CONSUMER).await.expect("there is one");
+    while stream.get_consumer::<pull::Config>(CONSUMER).await.is_err() {}
+    assert!(tintype.healthz().await.1.contains("\"jobs\":\"ok\""));
+}
+
 #[tokio::test]
 async fn a_hint_that_comes_fifty_times_makes_one_result() {
     let tintype = Tintype::cluster(2).await;

@@ -1,6 +1,9 @@
 //! What a worker of its own tells of itself.
 
+use std::time::Duration;
+
 use tintype_tests::{Http, Tintype, Upload, pictures};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 #[tokio::test]
 async fn a_worker_tells_its_metrics_where_it_is_told_to() {
@@ -23,6 +26,28 @@ async fn a_worker_tells_its_metrics_where_it_is_told_to() {
         assert_eq!(metrics.get(elsewhere, &[]).await.status, 404, "{elsewhere}");
     }
     assert_eq!(metrics.get("/metrics", &[]).await.status, 200, "and again");
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_keep_nobody_from_the_metrics_of_a_worker() {
+    let mut tintype = Tintype::cluster(0).await;
+    tintype.set("TINTYPE_METRICS_ADDR", "127.0.0.1:0");
+    tintype.start_worker();
+    let place = |line: &str| Some(line.split_once("metrics are at ")?.1.strip_suffix("/metrics")?.to_owned());
+    let url = tintype.workers[0].line(place).await;
+    let mut silent = Vec::new();
+    for number in 0..200 {
+        let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.expect("the port takes connections");
+        if number % 2 == 0 {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await.expect("the first half of a question");
+        }
+        silent.push(stream);
+    }
+    let metrics = Http::new(&url, None);
+    // Shorter than anybody of them is waited for.
+    let told = timeout(Duration::from_secs(4), metrics.get("/metrics", &[])).await.expect("others are answered meanwhile");
+    assert_eq!(told.status, 200);
+    drop(silent);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ impl ImageRpcs {
         stores.nudges.nudge();
         tracing::info!(image.id = %id, "deleted image {id}");
         // The rows are gone, which is what was asked for; bytes that cannot be removed now are the sweeper's.
-        if let Err(error) = sweep::remove_doomed(stores).await {
+        if let Err(error) = sweep::remove_doomed_soon(stores).await {
             tracing::warn!(image.id = %id, error = %Chain(&error), "the bytes of image {id} are removed later");
         }
         Ok(DeleteImageResponse {})

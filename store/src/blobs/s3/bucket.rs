@@ -3,7 +3,10 @@
 use std::{
     fmt::Display,
     future::Future,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,10 +34,14 @@ use crate::{
 /// shorter than the 3 s within which clients are told of an outage.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// The longest that an answer may take from a bucket that answers other questions meanwhile: one that is busy, or on a slow line.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// The same for a part on its way, and for putting the parts together.
-const TRANSFER_TIMEOUT: Duration = Duration::from_mins(2);
+/// The longest that an answer, or the next piece of one, may take from a bucket that answers other questions meanwhile: a request may hang
+/// where others pass.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The slowest line that is worth waiting for, 4 Mbit/s: what is sent may take the time in which it would carry everything that is on its way
+/// at once, and after that the answer its own.
+const SLOWEST_LINE_BYTES_A_SECOND: u64 = 512 << 10;
+/// How long a transfer waits until it is its turn.
+const TURN_TIMEOUT: Duration = Duration::from_mins(1);
 /// Parts of one process that are on their way at once: enough to fill a line, few enough that each of them arrives soon.
 const TRANSFERS_AT_ONCE: usize = 8;
 
@@ -64,6 +71,8 @@ pub(super) struct Bucket {
     /// When a request of this process was last answered as it should be.
     last_heard: Mutex<Option<Instant>>,
     transfers: Semaphore,
+    /// The bytes of all transfers whose turn it is.
+    moving_bytes: AtomicU64,
 }
 
 impl Bucket {
@@ -79,6 +88,7 @@ impl Bucket {
             seen_id: OnceLock::new(),
             last_heard: Mutex::default(),
             transfers: Semaphore::new(TRANSFERS_AT_ONCE),
+            moving_bytes: AtomicU64::default(),
         })
     }
 
@@ -105,21 +115,31 @@ impl Bucket {
 
     /// Waits for what is answered at once by a bucket that is well.
     pub(super) async fn soon<T>(&self, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-        self.unless_away(ANSWER_TIMEOUT, work).await
+        self.unless_away(|| ANSWER_TIMEOUT, work).await
     }
 
-    /// Waits for its turn and then for what may take its time.
-    pub(super) async fn transfer<T>(&self, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-        let in_turn = async {
-            let _turn = self.transfers.acquire().await.expect("nobody closes the semaphore");
-            work.await
+    /// Waits for its turn and then for what moves so many bytes, there or within the bucket.
+    pub(super) async fn transfer<T>(
+        &self,
+        size_bytes: u64,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let _turn = tokio::select! {
+            biased;
+            turn = self.transfers.acquire() => turn.expect("nobody closes the semaphore"),
+            error = self.until_silent(|| TURN_TIMEOUT) => return Err(error),
         };
-        self.unless_away(TRANSFER_TIMEOUT, in_turn).await
+        let _load = Load::add(&self.moving_bytes, size_bytes);
+        self.unless_away(|| time_to_move(self.moving_bytes.load(Ordering::Relaxed)), work).await
     }
 
-    /// Waits up to `limit`, and no longer than the bucket is heard of. A slow bucket and one that is away are told apart by whether it answers
-    /// anything at all.
-    async fn unless_away<T>(&self, limit: Duration, work: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    /// Waits as long as `patience` ever says, and no longer than the bucket is heard of. A slow bucket and one that is away are told apart by
+    /// whether it answers anything at all.
+    async fn unless_away<T>(
+        &self,
+        patience: impl Fn() -> Duration,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
         tokio::select! {
             biased;
             result = work => {
@@ -128,16 +148,19 @@ impl Bucket {
                 }
                 result
             }
-            error = self.until_silent(limit) => Err(error),
+            error = self.until_silent(patience) => Err(error),
         }
     }
 
-    async fn until_silent(&self, limit: Duration) -> Error {
+    async fn until_silent(&self, patience: impl Fn() -> Duration) -> Error {
         let begin = Instant::now();
+        let mut limit = patience();
         while begin.elapsed() < limit {
             let quiet_since = self.last_heard().map_or(begin, |heard| heard.max(begin));
-            sleep_until(quiet_since + LOOK_INTERVAL).await;
-            if self.last_heard() > Some(quiet_since) {
+            sleep_until((quiet_since + LOOK_INTERVAL).min(begin + limit)).await;
+            // Others may have come upon the line meanwhile, and have gone again when it is looked at next.
+            limit = limit.max(patience());
+            if self.last_heard() > Some(quiet_since) || quiet_since.elapsed() < LOOK_INTERVAL {
                 continue;
             }
             match timeout(LOOK_TIMEOUT, self.client.head(&self.object(STORE_ID))).await {
@@ -236,7 +259,7 @@ impl Bucket {
         if !matches!(error, Error::AlreadyExists { .. } | Error::Precondition { .. }) {
             return false;
         }
-        let found = self.transfer(async { self.client.get(path).await?.bytes().await });
+        let found = self.transfer(bytes.len() as u64, async { self.client.get(path).await?.bytes().await });
         found.await.is_ok_and(|found| found == bytes)
     }
 
@@ -271,6 +294,30 @@ impl Bucket {
         };
         StoreError::caused_by(kind, format!("cannot {what} the {}", self.name), error)
     }
+}
+
+/// Bytes on their way, until it is dropped.
+struct Load<'a> {
+    moving_bytes: &'a AtomicU64,
+    size_bytes: u64,
+}
+
+impl<'a> Load<'a> {
+    fn add(moving_bytes: &'a AtomicU64, size_bytes: u64) -> Self {
+        moving_bytes.fetch_add(size_bytes, Ordering::Relaxed);
+        Self { moving_bytes, size_bytes }
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        self.moving_bytes.fetch_sub(self.size_bytes, Ordering::Relaxed);
+    }
+}
+
+/// How long the answer to a transfer may take while so many bytes are moved.
+fn time_to_move(moving_bytes: u64) -> Duration {
+    ANSWER_TIMEOUT + Duration::from_millis(moving_bytes * 1_000 / SLOWEST_LINE_BYTES_A_SECOND)
 }
 
 /// Ids of the uploads to `path` in the answer to `ListMultipartUploads`: of keys and ids nothing is escaped there.

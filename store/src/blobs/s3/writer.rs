@@ -169,7 +169,7 @@ impl Drop for S3Writer {
 impl Shared {
     /// Writes a blob of one part.
     async fn put(&self, key: &BlobKey, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
-        let put = match self.bucket.transfer(self.bucket.create(path, bytes.clone())).await {
+        let put = match self.bucket.transfer(bytes.len() as u64, self.bucket.create(path, bytes.clone())).await {
             // The answer to an earlier try got lost, and the client's next one found its own object.
             Err(error) if self.bucket.is_taken_by(path, &bytes, &error).await => Ok(()),
             put => put,
@@ -190,15 +190,15 @@ impl Shared {
     }
 
     async fn send(&self, key: &BlobKey, path: &Path, id: &str, index: usize, bytes: Bytes) -> Result<PartId, StoreError> {
-        let (id, payload) = (id.to_owned(), PutPayload::from_bytes(bytes));
-        let sent = self.bucket.transfer(self.bucket.client.put_part(path, &id, index, payload)).await;
+        let (id, size_bytes, payload) = (id.to_owned(), bytes.len() as u64, PutPayload::from_bytes(bytes));
+        let sent = self.bucket.transfer(size_bytes, self.bucket.client.put_part(path, &id, index, payload)).await;
         sent.map_err(|error| self.bucket.failed(format_args!("write part {} of blob {key} to", index + 1), error))
     }
 
     /// Makes a blob of the parts and compares its size. Every part was checked by its SHA-256 when it arrived.
     async fn complete(&self, key: &BlobKey, path: &Path, id: &str, parts: Vec<PartId>, size_bytes: u64) -> Result<(), StoreError> {
         let (bucket, id) = (&self.bucket, id.to_owned());
-        let completed = bucket.transfer(bucket.client.complete_multipart(path, &id, parts)).await;
+        let completed = bucket.transfer(size_bytes, bucket.client.complete_multipart(path, &id, parts)).await;
         completed.map_err(|error| bucket.failed(format_args!("put the parts of blob {key} together in"), error))?;
         let found = bucket.soon(bucket.client.head(path)).await;
         let found = found.map_err(|error| bucket.failed(format_args!("find blob {key} in"), error))?;

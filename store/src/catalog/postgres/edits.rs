@@ -1,7 +1,7 @@
 use async_trait::async_trait;
-use sqlx::{PgConnection, query, query_as, query_scalar};
+use sqlx::{query, query_as, query_scalar};
 
-use super::{Postgres, images::image, jobs::log_moved};
+use super::{Postgres, images::image, jobs::log_moved, pool::PooledConnection};
 use crate::{
     Image, ImageChange, ImageId, ImageWrite, MAX_LABELS_BYTES, Rendition, Requested, Spec, StoreError, Timestamp, User,
     catalog::{
@@ -73,7 +73,7 @@ impl Edits for Postgres {
 }
 
 /// The image, which nobody else changes or deletes until the transaction is over. Locked first, so that it is read as the one before left it.
-async fn locked(connection: &mut PgConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
+async fn locked(connection: &mut PooledConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
     let lock = query("SELECT 1 FROM images WHERE id = $1 FOR UPDATE").bind(id.0).fetch_optional(&mut *connection).await?;
     if lock.is_none() { Ok(None) } else { image(connection, id).await }
 }

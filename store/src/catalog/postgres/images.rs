@@ -1,7 +1,10 @@
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgExecutor, PgTransaction, query, query_as, query_scalar};
+use sqlx::{PgExecutor, query, query_as, query_scalar};
 
-use super::{Postgres, is_storable};
+use super::{
+    Postgres, is_storable,
+    pool::{PooledConnection, Transaction},
+};
 use crate::{
     BlobKey, ChangeKind, Created, Image, ImageFilter, ImageId, Kind, NewImage, Owners, Rendition, RenditionId, SeenImage, StoreError,
     StoredBlob, Timestamp, UserId,
@@ -200,7 +203,7 @@ impl Images for Postgres {
 
 impl Postgres {
     /// Writes what a new image consists of and commits the transaction, or gives it up.
-    pub(super) async fn create(&self, mut tx: PgTransaction<'static>, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
+    pub(super) async fn create(&self, mut tx: Transaction, new: NewImage, now: Timestamp) -> Result<Created, StoreError> {
         // Before anything else, so that nothing is recorded for an owner who is being deleted.
         if !count_original(&mut tx, &new).await? {
             tx.rollback().await?;
@@ -282,13 +285,13 @@ pub(super) async fn repeated(catalog: &Postgres, new: &NewImage) -> Result<Optio
 }
 
 /// Whether a request of this name has made an image, which may be deleted by now.
-pub(super) async fn is_finished(connection: &mut PgConnection, owner: UserId, request_id: &str) -> sqlx::Result<bool> {
+pub(super) async fn is_finished(connection: &mut PooledConnection, owner: UserId, request_id: &str) -> sqlx::Result<bool> {
     let finished = query_scalar("SELECT EXISTS (SELECT FROM requests WHERE owner_id = $1 AND request_id = $2)");
     finished.bind(owner.0).bind(request_id).fetch_one(connection).await
 }
 
 /// Adds the original to what its owner uses, unless that goes beyond the quota. Holds the owner's row until the transaction is over.
-async fn count_original(connection: &mut PgConnection, new: &NewImage) -> sqlx::Result<bool> {
+async fn count_original(connection: &mut PooledConnection, new: &NewImage) -> sqlx::Result<bool> {
     let counted = query(
         "UPDATE users SET image_count = image_count + 1, original_bytes = original_bytes + $2, used_bytes = used_bytes + $2
          WHERE id = $1 AND deleted_at IS NULL AND used_bytes + unfinished_bytes + $2 <= quota_bytes",

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
-use sqlx::{PgConnection, query, query_as, query_scalar};
+use sqlx::{query, query_as, query_scalar};
 
 use super::{
     Postgres, images,
+    pool::PooledConnection,
     uploads::{count, lock_owner},
 };
 use crate::{
@@ -135,13 +136,13 @@ impl Links for Postgres {
     }
 }
 
-async fn open(connection: &mut PgConnection, owner: UserId, upload_id: &str) -> sqlx::Result<Option<UploadLink>> {
+async fn open(connection: &mut PooledConnection, owner: UserId, upload_id: &str) -> sqlx::Result<Option<UploadLink>> {
     let link = query_as(concat!("SELECT ", link_columns!(), " FROM upload_links WHERE owner_id = $1 AND upload_id = $2 AND NOT closed"));
     link.bind(owner.0).bind(upload_id).fetch_optional(connection).await
 }
 
 /// Closes a link, which counts no more then, and returns its size. `None` when it was not open.
-async fn close(connection: &mut PgConnection, link: &UploadLink) -> sqlx::Result<Option<u64>> {
+async fn close(connection: &mut PooledConnection, link: &UploadLink) -> sqlx::Result<Option<u64>> {
     let closed = query_scalar("UPDATE upload_links SET closed = TRUE WHERE id = $1 AND NOT closed RETURNING size_bytes");
     let closed: Option<i64> = closed.bind(&link.id).fetch_optional(&mut *connection).await?;
     if let Some(size_bytes) = closed {

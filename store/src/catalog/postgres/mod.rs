@@ -7,6 +7,7 @@ mod integrity;
 mod jobs;
 mod links;
 mod overview;
+mod pool;
 mod publisher;
 mod schema;
 mod shares;
@@ -18,35 +19,32 @@ mod writes;
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    PgConnection, PgPool,
+    PgConnection,
     error::DatabaseError,
-    postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions},
+    postgres::{PgConnectOptions, PgDatabaseError},
 };
 
 use tokio::sync::Mutex;
 
+use self::pool::Pool;
 use super::Catalog;
 use crate::{Kind, StoreError, open::START_PATIENCE};
 
 /// As `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
-/// Connections of one process, besides one to ask whether the server is there. Ten processes leave PostgreSQL's default of 100 some room only if few are busy: raise it there.
-const CONNECTIONS: u32 = 10;
-/// How long a call waits for a connection: clients are told of an outage within 3 s.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a server that is busy may take to answer the smallest question: with what comes before and after, shorter than those 3 s.
 const PING_TIMEOUT: Duration = Duration::from_millis(2_200);
 /// Longer than any statement takes that has an index; ends those that would pile up.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Locks are held for one short transaction.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Frees the locks of a process that was stopped in the middle of a transaction.
-const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Frees the locks of a process that was stopped or cut off in the middle of a transaction, before those who wait for them give up.
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A catalog on a server, 13 or newer. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    pool: PgPool,
+    pool: Pool,
     /// Asks whether the server is there, also while all connections of the pool are busy.
     pulse: Arc<Mutex<Option<PgConnection>>>,
 }
@@ -71,7 +69,7 @@ impl Postgres {
             // A plan for any limit looks dear, and is compiled each time it runs: that takes a hundred times as long as a page.
             ("jit", "off".to_owned()),
         ]);
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
+        let pool = Pool::new(options);
         if migrate {
             schema::migrate(&pool).await?;
         } else {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::OLDEST_SERVER;
+use super::{OLDEST_SERVER, pool::Pool};
 use crate::{Kind, StoreError, catalog::compatibility::check_compatible, open::patiently};
 use sqlx::{
-    Connection, PgConnection, PgPool, SqlSafeStr,
+    Connection, PgConnection, SqlSafeStr,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
     query, query_scalar,
 };
@@ -34,7 +34,7 @@ const TABLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Brings the catalog to the newest version; of several at once, one works and the others wait for it. A newer one is left as it is.
 /// `Kind::Unavailable` when others hold a table for longer than [`TABLE_PATIENCE`].
-pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+pub(super) async fn migrate(pool: &Pool) -> Result<(), StoreError> {
     // A connection of its own, for it is kept from nothing by timeouts: a migration may well take minutes. With it the lock goes.
     let mut connection = pool.acquire().await?.detach();
     set_timeouts(&mut connection, Duration::ZERO).await?;
@@ -72,12 +72,12 @@ fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
 }
 
 /// Returns when the catalog has the newest version or a newer one: `Kind::Unavailable` when that takes longer than `patience`.
-pub(super) async fn wait(pool: &PgPool, patience: Duration) -> Result<(), StoreError> {
+pub(super) async fn wait(pool: &Pool, patience: Duration) -> Result<(), StoreError> {
     patiently("the catalog", patience, || check_migrated(pool)).await
 }
 
 /// `Kind::Unavailable` while the catalog is older than this program.
-async fn check_migrated(pool: &PgPool) -> Result<(), StoreError> {
+async fn check_migrated(pool: &Pool) -> Result<(), StoreError> {
     let found = version(&mut *pool.acquire().await?).await?;
     if found >= NEWEST {
         return Ok(());
@@ -109,7 +109,7 @@ async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
-    use sqlx::raw_sql;
+    use sqlx::{PgPool, raw_sql};
     use tokio::time::Instant;
 
     use super::*;
@@ -134,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_schema_that_does_not_come_is_not_waited_for_for_ever() {
         with_database(async |url| {
-            let error = wait(&PgPool::connect_lazy(&url).expect("a URL"), Duration::ZERO).await.expect_err("there is no schema");
+            let error = wait(&Pool::new(url.parse().expect("a URL")), Duration::ZERO).await.expect_err("there is no schema");
             assert_eq!(error.kind(), Kind::Unavailable);
             assert!(error.to_string().contains(&format!("version 0 and needs {NEWEST}")), "{error}");
         })

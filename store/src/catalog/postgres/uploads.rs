@@ -1,7 +1,7 @@
 use async_trait::async_trait;
-use sqlx::{PgConnection, query, query_as, query_scalar};
+use sqlx::{query, query_as, query_scalar};
 
-use super::{Postgres, images};
+use super::{Postgres, images, pool::PooledConnection};
 use crate::{
     Created, Hold, NewImage, OpenUpload, Recorded, StoreError, Timestamp, UserId,
     catalog::{
@@ -102,7 +102,7 @@ impl Uploads for Postgres {
 }
 
 /// Locks the owner's row before the upload's, as everybody does who counts. `false` when the owner is deleted.
-pub(super) async fn lock_owner(connection: &mut PgConnection, owner: UserId) -> sqlx::Result<bool> {
+pub(super) async fn lock_owner(connection: &mut PooledConnection, owner: UserId) -> sqlx::Result<bool> {
     let is_there = query_scalar("SELECT deleted_at IS NULL FROM users WHERE id = $1 FOR UPDATE");
     Ok(is_there.bind(owner.0).fetch_optional(connection).await?.unwrap_or(false))
 }
@@ -116,7 +116,7 @@ enum Removal {
 }
 
 /// Removes an upload under this hold, or an earlier one; it counts no more then. The owner is locked.
-async fn remove(connection: &mut PgConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Removal> {
+async fn remove(connection: &mut PooledConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Removal> {
     let found = query_as("SELECT hold, size_bytes FROM uploads WHERE owner_id = $1 AND upload_id = $2");
     let found: Option<(i64, i64)> = found.bind(owner.0).bind(upload_id).fetch_optional(&mut *connection).await?;
     let Some((held, size_bytes)) = found else { return Ok(Removal::Absent) };
@@ -128,7 +128,7 @@ async fn remove(connection: &mut PgConnection, owner: UserId, upload_id: &str, h
     Ok(Removal::Removed(size_bytes as u64))
 }
 
-pub(super) async fn count(connection: &mut PgConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {
+pub(super) async fn count(connection: &mut PooledConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {
     let count = query("UPDATE users SET unfinished_bytes = unfinished_bytes + $2 WHERE id = $1");
     count.bind(owner.0).bind(more_bytes).execute(connection).await?;
     Ok(())

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
-use sqlx::{PgConnection, query, query_as, query_scalar};
+use sqlx::{query, query_as, query_scalar};
 
-use super::{Postgres, is_storable};
+use super::{Postgres, is_storable, pool::PooledConnection};
 use crate::{
     ImageId, Kind, NewToken, NewUser, Role, SignedIn, StoreError, Timestamp, Token, TokenId, User, UserChange, UserId, UserWrite,
     catalog::{
@@ -193,7 +193,7 @@ impl Users for Postgres {
 }
 
 /// Whether this is the only administrator who is not disabled. Locks all of them, so that no two calls decide on the same ones at once.
-async fn is_last_admin(connection: &mut PgConnection, id: UserId) -> sqlx::Result<bool> {
+async fn is_last_admin(connection: &mut PooledConnection, id: UserId) -> sqlx::Result<bool> {
     let admins: Vec<i64> = query_scalar("SELECT id FROM users WHERE role = 'admin' AND NOT disabled ORDER BY id FOR NO KEY UPDATE")
         .fetch_all(connection)
         .await?;

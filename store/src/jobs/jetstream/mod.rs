@@ -16,7 +16,7 @@ use async_nats::{
     jetstream::{
         self, AckKind, Context, ErrorCode, Message,
         consumer::{AckPolicy, PullConsumer, pull},
-        context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind, PublishError, PublishErrorKind},
+        context::{ConsumerInfoErrorKind, ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind, PublishError, PublishErrorKind},
         stream::{self, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
     },
 };
@@ -28,7 +28,10 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{credentials::Credentials, mute::Unanswered};
+use self::{
+    credentials::Credentials,
+    mute::{PROBE, Publishes},
+};
 use super::{Delivery, JobQueue, LEASE_WAIT};
 use crate::{Kind, RenditionId, StoreError};
 
@@ -54,8 +57,8 @@ pub struct JetStream {
     servers: String,
     /// The consumer, once the server, the stream and the consumer were looked at. Emptied when one of them turns out to be gone.
     prepared: Mutex<Option<PullConsumer>>,
-    /// Publishes that nobody answered.
-    unanswered: std::sync::Mutex<Option<Unanswered>>,
+    /// What became of the last publishes.
+    publishes: std::sync::Mutex<Publishes>,
     /// Whether the stream of events was looked at.
     events_prepared: AtomicBool,
 }
@@ -118,7 +121,7 @@ impl JetStream {
             settings,
             servers,
             prepared: Mutex::default(),
-            unanswered: std::sync::Mutex::default(),
+            publishes: std::sync::Mutex::default(),
             events_prepared: AtomicBool::default(),
         };
         match queue.prepared().await {
@@ -310,11 +313,14 @@ impl JetStream {
     /// of theirs, so it is given back a number of times, with pauses, and removed then: what it told of, the sweeper tells again.
     async fn read_hint(&self, message: Message) -> Option<Box<dyn Delivery>> {
         let id = std::str::from_utf8(&message.payload).ok().and_then(|text| text.split(' ').next()?.parse().ok());
-        if let Some(id) = id {
-            return Some(Box::new(NatsDelivery { id: RenditionId(id), message: Some(message) }));
+        let id = id.map(RenditionId);
+        if let Some(id) = id.filter(|id| *id != PROBE) {
+            return Some(Box::new(NatsDelivery { id, message: Some(message) }));
         }
         let is_rubbish = message.info().map_or(true, |info| info.delivered >= self.settings.unread_deliveries);
-        let answer = if is_rubbish {
+        let answer = if id == Some(PROBE) {
+            AckKind::Ack
+        } else if is_rubbish {
             warn!(queue.subject = %message.subject, "removed a message from the queue that is not the id of a rendition");
             AckKind::Ack
         } else {
@@ -393,15 +399,15 @@ impl JobQueue for JetStream {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.prepared().await?;
-        if let Err(error) = self.context.get_stream(&self.settings.stream).await {
+        let consumer = self.prepared().await?;
+        if let Err(error) = consumer.get_info().await {
             self.forget_prepared().await;
             return match error.kind() {
-                GetStreamErrorKind::JetStream(_) => self.prepared().await.map(drop),
-                _ => Err(self.failed("find the stream", None, error)),
+                ConsumerInfoErrorKind::JetStream(_) | ConsumerInfoErrorKind::NotFound => self.prepared().await.map(drop),
+                _ => Err(self.failed("find the consumer", None, error)),
             };
         }
-        Ok(())
+        self.check_not_mute().await
     }
 }
 

@@ -2,19 +2,37 @@
 //!
 //! A nats-server that cannot write a stream's files, because somebody removed them or because the stream was made while another one of that name
 //! was still being deleted, tells of the stream as if all were well and leaves every publish without an answer, until it is restarted. Nothing
-//! is lost with such a stream, because hints are told again.
+//! is lost with such a stream, because hints are told again. Only a publish shows it, so now and then one is made for that alone.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_nats::jetstream::stream::Info;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::JetStream;
-use crate::StoreError;
+use crate::{Kind, RenditionId, StoreError};
+
+/// The hint of a rendition that never is: whoever takes it forgets it.
+pub(super) const PROBE: RenditionId = RenditionId(0);
+/// When no publish was answered for so long, one is made to see whether it is.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long that may take: whoever asks has 2 s, and wants to hear what is wrong.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// What became of the last publishes.
+#[derive(Debug, Default)]
+pub(super) struct Publishes {
+    answered_at: Option<Instant>,
+    unanswered: Option<Unanswered>,
+}
 
 /// Publishes that nobody answered, none that was answered between them.
 #[derive(Debug, Default)]
-pub(super) struct Unanswered {
+struct Unanswered {
     /// What the stream had kept when this was last looked at.
     seen: Option<Kept>,
 }
@@ -35,18 +53,37 @@ impl From<&Info> for Kept {
 impl JetStream {
     /// A publish was answered, or failed in a way that says nothing about the stream.
     pub(super) fn heard(&self) {
-        self.unanswered().take();
+        *self.publishes() = Publishes { answered_at: Some(Instant::now()), unanswered: None };
     }
 
     /// A publish was not answered in time.
     pub(super) fn not_heard(&self) {
-        self.unanswered().get_or_insert_default();
+        self.publishes().unanswered.get_or_insert_default();
+    }
+
+    /// Fails while publishes are not answered. Asks by a publish of its own, which also brings about what mends it.
+    pub(super) async fn check_not_mute(&self) -> Result<(), StoreError> {
+        let is_known = {
+            let publishes = self.publishes();
+            publishes.unanswered.is_none() && publishes.answered_at.is_some_and(|at| at.elapsed() < PROBE_INTERVAL)
+        };
+        if is_known {
+            return Ok(());
+        }
+        match timeout(PROBE_TIMEOUT, self.publish_prepared(&[PROBE])).await {
+            Ok(published) => published,
+            Err(late) => {
+                self.not_heard();
+                let message = format!("the stream {} at {} keeps nothing of what it is told", self.settings.stream, self.servers);
+                Err(StoreError::caused_by(Kind::Unavailable, message, late))
+            }
+        }
     }
 
     /// Makes the stream anew if it has kept nothing since an earlier look, although hints were published since then that nobody answered. A
     /// server that is only slow, or away, keeps what it has.
     pub(super) async fn replace_if_mute(&self) -> Result<(), StoreError> {
-        if self.unanswered().is_none() {
+        if self.publishes().unanswered.is_none() {
             return Ok(());
         }
         // One that is gone, or whose server is away, is found by whoever publishes next.
@@ -66,7 +103,7 @@ impl JetStream {
 
     /// Compares with what was seen before. True once: whoever is told so is the one who replaces the stream.
     fn has_kept_nothing_new(&self, kept: Kept) -> bool {
-        let mut unanswered = self.unanswered();
+        let unanswered = &mut self.publishes().unanswered;
         let is_mute = unanswered.as_ref().is_some_and(|silence| silence.seen == Some(kept));
         if is_mute {
             *unanswered = None;
@@ -76,7 +113,7 @@ impl JetStream {
         is_mute
     }
 
-    fn unanswered(&self) -> MutexGuard<'_, Option<Unanswered>> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn publishes(&self) -> MutexGuard<'_, Publishes> {
+        self.publishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,183 @@
+//! Connections on which nothing is heard any more, and nothing ends: a machine that vanished, a balancer that forgot them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use tintype_proto::v1::{ImageFormat, ListImagesRequest};
+use tintype_store::{
+    Kind, UserChange, UserId,
+    catalog::{Users, postgres::Postgres},
+};
+use tintype_tests::{Client, Fault, Gate, Refused, Tintype, Upload, Wire, pictures};
+use tokio::time::timeout;
+use tonic::Code;
+
+/// Connections that a process has to its catalog, one to see whether it is there aside.
+const CONNECTIONS: usize = 10;
+/// Whatever a client asks for is answered within this time.
+const SOON: Duration = Duration::from_secs(3);
+/// A database that lives on keeps the locks of a transaction that was cut off for 2 s, and those who waited for them and were cut off, too, get
+/// them one after the other; no statement lasts longer than this.
+const LOCKED: Duration = Duration::from_secs(10);
+
+/// The catalog of a cluster without its server, by a way of its own: its service, and its URL with another in its place.
+async fn catalog_by(tintype: &mut Tintype, way: impl AsyncFnOnce(&str) -> String) -> String {
+    tintype.kill_server().await;
+    let url = tintype.variable("TINTYPE_CATALOG").to_owned();
+    let (_, place) = url.split_once('@').expect("the URL names a user");
+    let (service, _) = place.split_once('/').expect("the URL names a database");
+    let address = way(service).await;
+    url.replace(service, &address)
+}
+
+/// Asks for the administrator on as many connections as there may be.
+async fn all_find_the_admin(catalog: &Postgres) {
+    for found in join_all((0..CONNECTIONS).map(|_| catalog.user_by_name("admin"))).await {
+        found.expect("the catalog answers").expect("the first start made the administrator");
+    }
+}
+
+#[tokio::test]
+async fn statements_that_are_never_answered_end_and_give_their_connections_back() {
+    let mut tintype = Tintype::cluster(0).await;
+    let mut wire = None;
+    let url = catalog_by(&mut tintype, async |service| {
+        let way = wire.insert(Wire::before(service).await);
+        way.address.to_string()
+    })
+    .await;
+    let (wire, catalog) = (wire.expect("it was made"), Postgres::connect(&url, false).await.expect("the database answers"));
+
+    // Callers who give up hold no place for the statement that they no longer wait for.
+    wire.arm(&["FROM users"], Fault::HoldAnswer, CONNECTIONS);
+    {
+        let asking = join_all((0..CONNECTIONS).map(|_| catalog.user_by_name("admin")));
+        tokio::select! {
+            answers = asking => panic!("{answers:?} without an answer of the database"),
+            () = wire.happened(CONNECTIONS) => {}
+        }
+    }
+    let begin = Instant::now();
+    all_find_the_admin(&catalog).await;
+    println!("after callers gave up: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+
+    // Nor for ever does the statement itself, be it alone or in a transaction.
+    wire.arm(&["UPDATE users"], Fault::HoldAnswer, 1);
+    let begin = Instant::now();
+    let change = UserChange { disabled: Some(false), ..UserChange::default() };
+    let changing = catalog.update_user(UserId(1), &change);
+    let error = changing.await.expect_err("nobody knows");
+    println!("a transaction ended after {:?}: {error}", begin.elapsed());
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(14), "{:?}", begin.elapsed());
+    all_find_the_admin(&catalog).await;
+}
+
+#[tokio::test]
+async fn idle_connections_that_were_left_behind_are_replaced_before_anybody_notices() {
+    let mut tintype = Tintype::cluster(0).await;
+    let mut gate = None;
+    let url = catalog_by(&mut tintype, async |service| {
+        let way = gate.insert(Gate::before(service).await);
+        way.address.to_string()
+    })
+    .await;
+    let (gate, catalog) = (gate.expect("it was made"), Postgres::connect(&url, false).await.expect("the database answers"));
+    all_find_the_admin(&catalog).await;
+    for _ in 0..3 {
+        gate.leave_behind();
+        let begin = Instant::now();
+        all_find_the_admin(&catalog).await;
+        println!("by new connections: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    }
+}
+
+/// Lists again and again, and uploads now and then, until `over`. A list ends soon, an upload when the row of its owner is free, both well or with a
+/// refusal that says what to do.
+async fn keeps_asking(client: Client, lane: u32, over: Arc<AtomicBool>) {
+    for round in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let begin = Instant::now();
+        let (outcome, limit) = if round % 4 == 0 {
+            let upload = client.upload(Upload::new("a.png", pictures::png(16, 16, lane * 1_000 + round)));
+            (upload.await.map(drop), SOON + LOCKED)
+        } else {
+            (client.images().list_images(ListImagesRequest::default()).await.map(drop).map_err(Refused::from), SOON)
+        };
+        match outcome {
+            Ok(()) => {}
+            // All uploads change one row, which a transaction that was cut off may hold.
+            Err(refused) if refused.kind() == (Code::Aborted, "CHANGED_MEANWHILE") => {}
+            Err(refused) => {
+                assert_eq!(refused.code, Code::Unavailable, "{refused:?}");
+                assert!(refused.retry_after.is_some(), "{refused:?}");
+            }
+        }
+        assert!(begin.elapsed() < limit, "round {round} of lane {lane} took {:?}", begin.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failover_of_the_catalog_calls_end_soon_and_go_on_by_new_connections() {
+    let tintype = Tintype::cluster(1).await;
+    let client = tintype.client().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let lanes: Vec<_> = (0..16).map(|lane| tokio::spawn(keeps_asking(client.clone(), lane, Arc::clone(&over)))).collect();
+    for round in 0..3 {
+        // In the middle of whatever the server and the worker are doing.
+        while client.images().list_images(ListImagesRequest::default()).await.is_err() {}
+        tintype.catalog_gate().leave_behind();
+        let begin = Instant::now();
+        let image = loop {
+            if let Ok(image) = client.upload(Upload::new("b.png", pictures::png(64, 48, round))).await {
+                break image;
+            }
+        };
+        println!("taken again after {:?}", begin.elapsed());
+        assert!(begin.elapsed() < SOON + LOCKED, "{:?}", begin.elapsed());
+        let converted = timeout(Duration::from_mins(1), client.rendition(image.id, ImageFormat::Jpeg)).await;
+        println!("converted again after {:?}", begin.elapsed());
+        drop(converted.expect("the worker goes on"));
+        while tintype.healthz().await.0 != 200 {}
+    }
+    over.store(true, Ordering::Relaxed);
+    for lane in lanes {
+        lane.await.expect("every call ended soon");
+    }
+    // All places of the pool are there. What asks whether the catalog is there may be the last to find its connection left behind.
+    let answered = async || join_all((0..3 * CONNECTIONS).map(|_| client.current_user())).await.iter().all(Result::is_ok);
+    let recovered = async { while !answered().await {} };
+    timeout(2 * SOON, recovered).await.expect("no place is lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catalog_that_falls_silent_under_load_is_told_of_soon_and_is_back_as_soon_as_it_speaks() {
+    let tintype = Tintype::cluster(1).await;
+    let client = tintype.client().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let lanes: Vec<_> = (0..16).map(|lane| tokio::spawn(keeps_asking(client.clone(), lane, Arc::clone(&over)))).collect();
+    for round in 0..2 {
+        tintype.catalog_gate().silence();
+        while tintype.healthz().await.0 != 503 {}
+        tintype.catalog_gate().open();
+        let begin = Instant::now();
+        while client.images().list_images(ListImagesRequest::default()).await.is_err() {}
+        println!("round {round}: answered again after {:?}", begin.elapsed());
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+        while tintype.healthz().await.0 != 200 {}
+    }
+    over.store(true, Ordering::Relaxed);
+    for lane in lanes {
+        lane.await.expect("every call ended soon");
+    }
+}
