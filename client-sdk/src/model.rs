@@ -122,7 +122,7 @@ pub enum RenditionState {
     Ready,
     /// It could not be made.
     Failed,
-    /// A state that is newer than this crate, by its number in the protocol.
+    /// A state that is newer than this crate, by its number in the protocol; 0 if it is newer than the server, too.
     Other(i32),
 }
 
@@ -167,7 +167,7 @@ pub enum Format {
     Qoi,
     /// PBM, PGM, PPM and PAM.
     Pnm,
-    /// A format that is newer than this crate, by its number in the protocol.
+    /// A format that is newer than this crate, by its number in the protocol; 0 if it is newer than the server, too.
     Other(i32),
 }
 
@@ -271,7 +271,7 @@ pub enum Scope {
     Write,
     /// To run the service.
     Admin,
-    /// A scope that is newer than this crate, by its number in the protocol.
+    /// A scope that is newer than this crate, by its number in the protocol; 0 if it is newer than the server, too.
     Other(i32),
 }
 
@@ -283,13 +283,14 @@ pub enum Role {
     User,
     /// Also runs the service.
     Admin,
-    /// A role that is newer than this crate, by its number in the protocol.
+    /// A role that is newer than this crate, by its number in the protocol; 0 if it is newer than the server, too.
     Other(i32),
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Format::Other(0) => f.pad("unknown"),
             Format::Other(number) => write!(f, "format-{number}"),
             known => f.pad(known.extension()),
         }
@@ -313,6 +314,7 @@ impl fmt::Display for RenditionState {
             RenditionState::Running => f.pad("running"),
             RenditionState::Ready => f.pad("ready"),
             RenditionState::Failed => f.pad("failed"),
+            RenditionState::Other(0) => f.pad("unknown"),
             RenditionState::Other(number) => write!(f, "state-{number}"),
         }
     }
@@ -324,6 +326,7 @@ impl fmt::Display for Scope {
             Scope::Read => f.pad("read"),
             Scope::Write => f.pad("write"),
             Scope::Admin => f.pad("admin"),
+            Scope::Other(0) => f.pad("unknown"),
             Scope::Other(number) => write!(f, "scope-{number}"),
         }
     }
@@ -334,6 +337,7 @@ impl fmt::Display for Role {
         match self {
             Role::User => f.pad("user"),
             Role::Admin => f.pad("admin"),
+            Role::Other(0) => f.pad("unknown"),
             Role::Other(number) => write!(f, "role-{number}"),
         }
     }

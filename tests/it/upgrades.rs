@@ -78,7 +78,7 @@ async fn programs_too_old_for_the_schema_refuse_to_start_and_name_its_numbers() 
 
 #[tokio::test]
 async fn what_only_newer_programs_know_is_shown_as_far_as_it_can_be_and_left_for_newer_workers() {
-    let mut tintype = Tintype::cluster(1).await;
+    let mut tintype = Tintype::cluster_with(1, &[("TINTYPE_LOG", "info,tintype_worker=debug")]).await;
     let client = tintype.client().await;
     let (strange, plain) = (converted(&client, 1).await, converted(&client, 2).await);
     change(

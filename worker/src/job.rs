@@ -24,7 +24,7 @@ use crate::{
 const ATTEMPTS_AFTER_A_CRASH: u32 = 2;
 
 /// After it a hint that only newer workers can follow may reach one of them.
-const NEWER_WORKER_DELAY: Duration = Duration::from_secs(2);
+const NEWER_WORKER_DELAY: Duration = Duration::from_secs(10);
 
 /// What all jobs of a worker share.
 pub(crate) struct Workplace {
@@ -107,7 +107,7 @@ impl Workplace {
             Ok(Claim::NotBefore(at)) => Answer::Retry(at.since(Timestamp::now())),
             Ok(Claim::Nothing) => Answer::Ack,
             Ok(Claim::TooNew) => {
-                info!(rendition.id = %id, "rendition {id} is left for a newer worker");
+                debug!(rendition.id = %id, "rendition {id} is left for a newer worker");
                 Answer::Retry(NEWER_WORKER_DELAY)
             }
             Err(error) => {

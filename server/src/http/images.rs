@@ -5,7 +5,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use tintype_proto::v1::{DeleteImageRequest, Image, ListImagesRequest, RenditionSpec, RenditionState, image_service_server::ImageService};
+use tintype_proto::v1::{
+    DeleteImageRequest, Image, ImageFormat, ListImagesRequest, RenditionSpec, RenditionState, image_service_server::ImageService,
+};
 
 use super::{Problem, id, query::Query, rpc};
 use crate::{core::SharedCore, rpc::ImageRpcs};
@@ -32,7 +34,10 @@ pub(crate) async fn list(State(core): State<SharedCore>, request: Request) -> Re
 fn entry(image: &Image) -> Value {
     let converted = image.renditions.iter().filter(|rendition| {
         let automatic = RenditionSpec { format: rendition.format, ..RenditionSpec::default() };
-        rendition.state() == RenditionState::Ready && rendition.format != image.format && rendition.spec.as_ref() == Some(&automatic)
+        // Nobody can ask for a format that is not known here.
+        let is_known = rendition.format() != ImageFormat::Unspecified;
+        let is_automatic = rendition.format != image.format && rendition.spec.as_ref() == Some(&automatic);
+        is_known && is_automatic && rendition.state() == RenditionState::Ready
     });
     let names = [&image.file_name].into_iter().chain(converted.map(|rendition| &rendition.file_name));
     json!({ "id": image.id, "images": names.map(|name| json!({ "name": name })).collect::<Vec<_>>() })

@@ -22,6 +22,7 @@ use sqlx::{
     raw_sql,
 };
 use tokio::{runtime::Handle, time::timeout};
+use tracing::debug;
 
 use super::STATEMENT_TIMEOUT;
 
@@ -33,7 +34,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is left of the 2 s is for a new one in its place.
 const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the next row, or the end, of an answer may take: longer than the server takes to end a statement by itself.
-const ANSWER_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(2));
+pub(super) const ANSWER_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// Connections to one database, made when they are needed. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -108,19 +109,17 @@ impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(mut lent) = self.lent.take() else { return };
         let in_transaction = self.in_transaction;
-        let back = async move {
-            if in_transaction {
-                raw_sql("ROLLBACK").execute(&mut *lent).await?;
+        // Without a runtime the program is at its end, and so is the connection.
+        let Ok(runtime) = Handle::try_current() else { return drop(lent.detach()) };
+        runtime.spawn(async move {
+            if in_transaction && let Err(error) = heard(SIGN_OF_LIFE_TIMEOUT, raw_sql("ROLLBACK").execute(&mut *lent)).await {
+                // A statement that nobody waits for may still run, so the transaction may be open: nobody else may get into it.
+                debug!(%error, "a connection to the catalog was closed");
+                return drop(lent.detach());
             }
             // What dropping it would do, but for the bound: it is asked for a sign of life there, and holds its place until one comes.
-            lent.return_to_pool().await;
-            Ok::<_, Error>(())
-        };
-        // Without a runtime the program is at its end, and so is the connection.
-        let Ok(runtime) = Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if let Err(error) = timeout(SIGN_OF_LIFE_TIMEOUT, back).await.unwrap_or_else(|_| Err(silence())) {
-                tracing::debug!(%error, "a connection to the catalog was closed");
+            if timeout(SIGN_OF_LIFE_TIMEOUT, lent.return_to_pool()).await.is_err() {
+                debug!("a connection to the catalog on which nothing was heard was closed");
             }
         });
     }
@@ -162,8 +161,8 @@ impl DerefMut for Transaction {
 }
 
 /// The answer to a question, or `Io` with `TimedOut`.
-async fn heard<T>(patience: Duration, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(patience, answer).await.unwrap_or_else(|_| Err(silence()))
+pub(super) async fn heard<T, E: From<Error>>(patience: Duration, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    timeout(patience, answer).await.unwrap_or_else(|_| Err(silence().into()))
 }
 
 fn silence() -> Error {
@@ -235,5 +234,76 @@ impl<'p> Executor<'p> for &Pool {
     {
         let pool = self.clone();
         Box::pin(async move { pool.acquire().await?.prepare_with(sql, parameters).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::query_scalar;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::conformance::catalog::support::with_database;
+
+    async fn all_are_back(pool: &Pool) {
+        while pool.0.num_idle() < pool.0.size() as usize {
+            yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_given_up_while_a_statement_runs_is_nobody_elses() {
+        with_database(async |url| {
+            let pool = Pool::new(url.parse().expect("a URL"));
+            raw_sql("CREATE TABLE held (id INT); INSERT INTO held VALUES (1)").execute(&pool).await.expect("a table");
+            let mut holder = PgConnection::connect(&url).await.expect("a connection");
+            raw_sql("BEGIN; UPDATE held SET id = 2").execute(&mut holder).await.expect("it holds the row");
+            let mut given_up = pool.begin().await.expect("a transaction");
+            let somebody_waits = async {
+                let waiting =
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+                while !query_scalar::<_, bool>(waiting).fetch_one(&mut holder).await.expect("an answer") {
+                    yield_now().await;
+                }
+            };
+            tokio::select! {
+                answer = raw_sql("UPDATE held SET id = 3").execute(&mut *given_up) => panic!("{answer:?}, though the row is held"),
+                () = somebody_waits => drop(given_up),
+            }
+            // Its place is free before the statement ends.
+            while pool.0.size() > 0 {
+                yield_now().await;
+            }
+            raw_sql("ROLLBACK").execute(&mut holder).await.expect("the row is free");
+            for _ in 0..2 {
+                let transaction: Option<String> =
+                    query_scalar("SELECT pg_current_xact_id_if_assigned()::TEXT").fetch_one(&pool).await.expect("an answer");
+                assert_eq!(transaction, None);
+            }
+            raw_sql("UPDATE held SET id = 4").execute(&pool).await.expect("nobody holds the row");
+            let seen: i32 = query_scalar("SELECT id FROM held").fetch_one(&mut holder).await.expect("the row");
+            assert_eq!(seen, 4, "what was answered is so for others");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_transaction_given_up_between_statements_is_rolled_back_and_its_connection_lent_again() {
+        with_database(async |url| {
+            let pool = Pool::new(url.parse().expect("a URL"));
+            raw_sql("CREATE TABLE kept (id INT)").execute(&pool).await.expect("a table");
+            all_are_back(&pool).await;
+            for _ in 0..3 {
+                let mut given_up = pool.begin().await.expect("a transaction");
+                raw_sql("INSERT INTO kept VALUES (1)").execute(&mut *given_up).await.expect("a row");
+                drop(given_up);
+                all_are_back(&pool).await;
+                let rows: i64 = query_scalar("SELECT count(*) FROM kept").fetch_one(&pool).await.expect("an answer");
+                assert_eq!(rows, 0);
+                all_are_back(&pool).await;
+            }
+            assert_eq!(pool.0.size(), 1);
+        })
+        .await;
     }
 }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use super::{OLDEST_SERVER, pool::Pool};
+use super::{
+    OLDEST_SERVER,
+    pool::{ANSWER_TIMEOUT, Pool, heard},
+};
 use crate::{Kind, StoreError, catalog::compatibility::check_compatible, open::patiently};
 use sqlx::{
     Connection, PgConnection, SqlSafeStr,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
     query, query_scalar,
 };
+use tokio::time::sleep;
 
 /// Version, name and text of every migration, in order.
 const MIGRATIONS: [(i64, &str, &str); 11] = [
@@ -30,19 +34,25 @@ const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// How long a migration waits for a table: whoever asks for that table meanwhile waits behind it, and has less patience with it
 /// ([`LOCK_TIMEOUT`](super::LOCK_TIMEOUT)).
-const TABLE_PATIENCE: Duration = Duration::from_secs(1);
+const TABLE_PATIENCE: Duration = Duration::from_millis(100);
+/// How long others go first before it asks for the table again.
+const OTHERS_FIRST: Duration = Duration::from_secs(1);
 
 /// Brings the catalog to the newest version; of several at once, one works and the others wait for it. A newer one is left as it is.
 /// `Kind::Unavailable` when others hold a table for longer than [`TABLE_PATIENCE`].
 pub(super) async fn migrate(pool: &Pool) -> Result<(), StoreError> {
     // A connection of its own, for it is kept from nothing by timeouts: a migration may well take minutes. With it the lock goes.
     let mut connection = pool.acquire().await?.detach();
-    set_timeouts(&mut connection, Duration::ZERO).await?;
+    heard(ANSWER_TIMEOUT, set_timeouts(&mut connection, Duration::ZERO)).await?;
     connection.lock().await?;
     // Asked under the lock: a newer program may have migrated while this one waited for it.
     if version(&mut connection).await? <= NEWEST {
-        set_timeouts(&mut connection, TABLE_PATIENCE).await?;
-        migrator(&MIGRATIONS).set_locking(false).run_direct(None, &mut connection, false).await.map_err(unless_held)?;
+        heard(ANSWER_TIMEOUT, set_timeouts(&mut connection, TABLE_PATIENCE)).await?;
+        let migrated = migrator(&MIGRATIONS).set_locking(false).run_direct(None, &mut connection, false).await.map_err(unless_held);
+        if migrated.as_ref().is_err_and(|error| error.kind() == Kind::Unavailable) {
+            sleep(OTHERS_FIRST).await;
+        }
+        migrated?;
     }
     Ok(connection.close().await?)
 }
@@ -88,6 +98,10 @@ async fn check_migrated(pool: &Pool) -> Result<(), StoreError> {
 
 /// The version of the catalog's schema; 0 when it is new. `Kind::Misconfigured` when this program or the server is too old for it.
 async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    heard(ANSWER_TIMEOUT, read_version(connection)).await
+}
+
+async fn read_version(connection: &mut PgConnection) -> Result<i64, StoreError> {
     if let Some(server) = connection.server_version_num()
         && server < OLDEST_SERVER
     {
@@ -108,6 +122,8 @@ async fn version(connection: &mut PgConnection) -> Result<i64, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use futures_util::future::join_all;
     use sqlx::{PgPool, raw_sql};
     use tokio::time::Instant;
@@ -181,10 +197,17 @@ mod tests {
             migrator(&MIGRATIONS[..1]).run(&older).await.expect("the first version");
             let mut backup = older.begin().await.expect("a transaction");
             query("LOCK TABLE users IN ACCESS SHARE MODE").execute(&mut *backup).await.expect("what every reader has");
-            let error = Postgres::connect(&url, true).await.expect_err("the table is in use");
+            let (mut migrating, mut longest) = (pin!(Postgres::connect(&url, true)), Duration::ZERO);
+            let error = loop {
+                let (begin, count) = (Instant::now(), query_scalar::<_, i64>("SELECT count(*) FROM users"));
+                tokio::select! {
+                    error = &mut migrating => break error.expect_err("the table is in use"),
+                    found = count.fetch_one(&older) => assert_eq!(found.expect("an answer"), 0),
+                }
+                longest = longest.max(begin.elapsed());
+            };
             assert_eq!(error.kind(), Kind::Unavailable, "{error}: it is tried again");
-            let found: i64 = query_scalar("SELECT count(*) FROM users").fetch_one(&older).await.expect("an answer");
-            assert_eq!(found, 0);
+            assert!(longest < Duration::from_secs(2), "somebody waited for {longest:?}");
             backup.rollback().await.expect("the backup ends");
             Postgres::connect(&url, true).await.expect("a catalog");
         })

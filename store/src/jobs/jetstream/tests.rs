@@ -145,10 +145,10 @@ async fn a_message_of_a_newer_version_is_left_for_it_with_pauses_and_removed_in_
     let (queue, _cleanup) = queue().await;
     send(&queue, "x", "{\"ids\":[40]}").await;
     queue.publish(&[RenditionId(1)]).await.expect("hints can be published");
+    let (begun, mut leases) = (Instant::now(), 0);
     let [hint] = queue.lease(10).await.expect("hints can be leased").try_into().expect("it holds up no other");
     assert_eq!(hint.rendition(), RenditionId(1));
     hint.ack().await.expect("a hint can be acked");
-    let (begun, mut leases) = (Instant::now(), 0);
     while waiting_messages(&queue).await > 0 {
         assert!(queue.lease(1).await.expect("an answer").is_empty());
         leases += 1;
