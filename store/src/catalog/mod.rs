@@ -268,7 +268,8 @@ pub trait Publisher {
 /// Upkeep: what servers, workers and the sweeper need of the catalog itself.
 #[async_trait]
 pub trait Upkeep {
-    /// Answers when the catalog can be read, also while it is busy; `Kind::Unavailable` within 2.2 s when it says nothing.
+    /// Answers when the catalog can be read, also while it is busy; `Kind::Unavailable` within 2.2 s when it says nothing, and for a
+    /// call that waited for one of which nobody heard the answer.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Names the store. The first call on a new catalog decides, `wanted` if given, else random; later calls return what was decided.
