@@ -281,11 +281,15 @@ pub trait Upkeep {
     /// Workers seen at or after `since`.
     async fn workers(&self, since: Timestamp) -> Result<Vec<Worker>, StoreError>;
 
-    /// Up to `limit` blobs that nothing refers to any more.
+    /// Up to `limit` blobs that nothing refers to any more, those that are so for the longest first.
     async fn doomed_blobs(&self, limit: u32) -> Result<Vec<BlobKey>, StoreError>;
 
     /// Drops doomed blobs whose bytes are gone.
     async fn forget_blobs(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
+
+    /// Has doomed blobs count as doomed since `now`, so that their turn comes after that of those that were doomed before. Atomic; does nothing
+    /// to others.
+    async fn postpone_blobs(&self, keys: &[BlobKey], now: Timestamp) -> Result<(), StoreError>;
 
     /// Drops request ids, changes, heartbeats, expired tokens and expired keys of links from before `before`, at most `limit` of each, and remembers how far
     /// changes were dropped.

@@ -63,6 +63,15 @@ impl Upkeep for Postgres {
         Ok(())
     }
 
+    async fn postpone_blobs(&self, keys: &[BlobKey], now: Timestamp) -> Result<(), StoreError> {
+        query("UPDATE blobs SET doomed_at = $2 WHERE doomed_at IS NOT NULL AND key = ANY ($1)")
+            .bind(keys.iter().map(|key| key.0.as_str()).collect::<Vec<_>>())
+            .bind(now.0)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError> {
         // What nobody has read has no position yet, and what has none cannot be told to be missing.
         while self.give_positions().await? {}
