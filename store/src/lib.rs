@@ -9,6 +9,7 @@ pub mod blobs;
 pub mod catalog;
 #[cfg(test)]
 pub mod conformance;
+mod doomed;
 mod error;
 pub mod events;
 pub mod header;

@@ -1,22 +1,21 @@
 //! The one recovery path for everything that is stuck.
 
-use std::{error::Error, future::ready, pin::pin, time::Duration};
+use std::{error::Error, time::Duration};
 
-use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{Kind, StoreError, Timestamp, UploadLink, open::Stores};
+use crate::{StoreError, Timestamp, UploadLink, open::Stores};
+
+pub use crate::doomed::{remove_doomed, remove_doomed_soon};
 
 /// What one statement or message takes.
 const BATCH: u32 = 500;
 /// How many batches of a kind one sweep takes: enough to catch up quickly, few enough not to hold up what comes after.
 const MAX_BATCHES: u32 = 20;
 
-/// Blobs removed at once, how long a sweep goes on with them, and how long a deletion waits for it.
-const AT_ONCE: usize = 8;
+/// How long one step goes on removing, one after the other, what a slow store may take long about: recovery waits for it.
 const REMOVAL_TIME: Duration = Duration::from_secs(10);
-const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// No lease is as long, and nothing waits for its next attempt as long: what lies further ahead was written by a clock that was wrong.
 const FARTHEST_AHEAD: Duration = Duration::from_mins(2);
@@ -89,7 +88,7 @@ pub async fn sweep(stores: &Stores, config: &SweepConfig, now: Timestamp) -> Res
         expire_leases(stores, config, now).await,
         resend(stores, config, now).await,
         remove_deleted_users(stores, now).await,
-        remove_doomed(stores).await,
+        remove_doomed(stores, now).await,
         remove_uploads(stores, config, now).await,
         remove_links(stores, now).await,
         remove_unpublished(stores, config, now).await,
@@ -121,51 +120,6 @@ async fn pull_back_times(stores: &Stores, now: Timestamp) -> Result<u64, StoreEr
         );
     }
     Ok(pulled)
-}
-
-/// Removes the blobs of deleted images, the bytes first and then what the catalog knows of them. Returns how many.
-///
-/// A blob that cannot be removed does not keep the others from it, and stays doomed. A store that is slow about it does not hold up the other
-/// steps of a sweep: after some time nothing more is begun.
-pub async fn remove_doomed(stores: &Stores) -> Result<u64, StoreError> {
-    let (begin, mut removed) = (Instant::now(), 0);
-    for batch in 0..MAX_BATCHES {
-        if begin.elapsed() >= REMOVAL_TIME {
-            break;
-        }
-        let doomed = stores.catalog.doomed_blobs(BATCH).await?;
-        if doomed.is_empty() {
-            break;
-        }
-        if batch == 0 {
-            stores.check_same_store().await?;
-        }
-        let was_full = doomed.len() >= BATCH as usize;
-        let (mut gone, mut failed) = (Vec::with_capacity(doomed.len()), None);
-        let removals = stream::iter(doomed).take_while(|_| ready(begin.elapsed() < REMOVAL_TIME));
-        let mut removals = pin!(removals.map(async |key| stores.blobs.delete(&key).await.map(|()| key)).buffer_unordered(AT_ONCE));
-        while let Some(removal) = removals.next().await {
-            match removal {
-                Ok(key) => gone.push(key),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        stores.catalog.forget_blobs(&gone).await?;
-        removed += gone.len() as u64;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        if !was_full {
-            break;
-        }
-    }
-    Ok(removed)
-}
-
-/// As much of [`remove_doomed`] as is done while somebody waits who was promised that the images are gone, not their bytes.
-pub async fn remove_doomed_soon(stores: &Stores) -> Result<u64, StoreError> {
-    let late = |late| StoreError::caused_by(Kind::Unavailable, format!("blobs were not removed within {REMOVAL_PATIENCE:?}"), late);
-    timeout(REMOVAL_PATIENCE, remove_doomed(stores)).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
 }
 
 /// Removes images of deleted users, and the users with their last image. Returns how many images.
@@ -223,7 +177,8 @@ async fn remove_uploads(stores: &Stores, config: &SweepConfig, now: Timestamp) -
     }
     stores.check_same_store().await?;
     let (mut removed, mut failed) = (0, None);
-    for upload in &stale {
+    let begin = Instant::now();
+    for upload in stale.iter().take_while(|_| begin.elapsed() < REMOVAL_TIME) {
         if !stores.catalog.drop_upload(upload.owner, &upload.upload_id, upload.hold).await? {
             // Somebody goes on with it after all.
             continue;
@@ -244,7 +199,8 @@ async fn remove_links(stores: &Stores, now: Timestamp) -> Result<u64, StoreError
     }
     stores.check_same_store().await?;
     let (mut removed, mut failed) = (0, None);
-    for link in &stale {
+    let begin = Instant::now();
+    for link in stale.iter().take_while(|_| begin.elapsed() < REMOVAL_TIME) {
         let gone = match &link.key {
             Some(key) => stores.blobs.delete(key).await,
             None => Ok(()),
@@ -274,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        BlobKey, Claim, Hold, Image, Kind, OpenUpload, RenditionId, RenditionState, StoreId, UserWrite,
+        BlobKey, Claim, Hold, Kind, OpenUpload, RenditionId, RenditionState, StoreId, UserWrite,
         blobs::BlobSink,
         conformance::catalog::support::announced,
         jobs::{Delivery, JobQueue},
@@ -283,12 +239,6 @@ mod tests {
     };
 
     impl World {
-        async fn deleted_image(&self) -> Image {
-            let image = self.image().await;
-            assert!(self.stores.catalog.delete_image(image.id, self.start).await.expect("an image can be deleted"));
-            image
-        }
-
         /// An upload of which a few bytes are durable and that nobody goes on with.
         async fn interrupted_upload(&self) -> OpenUpload {
             let mut sink = self.sink().await;
@@ -397,15 +347,6 @@ mod tests {
         world.stores.jobs = local;
         assert_eq!(world.sweep(after * 2).await.expect("it sweeps").resent, 1, "what could not be told is told later");
         assert_eq!(world.hinted().await, [rendition]);
-    }
-
-    #[tokio::test]
-    async fn blobs_of_deleted_images_are_removed() {
-        let world = World::new().await;
-        let (deleted, kept) = (world.deleted_image().await, world.image().await);
-        assert_eq!(remove_doomed(&world.stores).await.expect("they can be removed"), 1);
-        assert!(!world.has(&deleted.blob) && world.has(&kept.blob));
-        assert_eq!(remove_doomed(&world.stores).await.expect("there is nothing left"), 0);
     }
 
     #[tokio::test]

@@ -62,6 +62,12 @@ impl World {
         }
     }
 
+    pub(crate) async fn deleted_image(&self) -> Image {
+        let image = self.image().await;
+        assert!(self.stores.catalog.delete_image(image.id, self.start).await.expect("an image can be deleted"));
+        image
+    }
+
     pub(crate) fn has(&self, key: &BlobKey) -> bool {
         self.folder.path().join("blobs").join(&key.0).exists()
     }

@@ -68,13 +68,14 @@ impl ImageRpcs {
         let stores = &self.0.stores;
         let id = wire::image_id("id", request.id)?;
         self.0.authorizer.image(caller, id, Access::Owner).await?;
-        if !stores.catalog.delete_image(id, Timestamp::now()).await? {
+        let now = Timestamp::now();
+        if !stores.catalog.delete_image(id, now).await? {
             return Err(Refusal::image_not_found(id));
         }
         stores.nudges.nudge();
         tracing::info!(image.id = %id, "deleted image {id}");
         // The rows are gone, which is what was asked for; bytes that cannot be removed now are the sweeper's.
-        if let Err(error) = sweep::remove_doomed_soon(stores).await {
+        if let Err(error) = sweep::remove_doomed_soon(stores, now).await {
             tracing::warn!(image.id = %id, error = %Chain(&error), "the bytes of image {id} are removed later");
         }
         Ok(DeleteImageResponse {})

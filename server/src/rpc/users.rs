@@ -97,7 +97,7 @@ impl UserRpcs {
 
 async fn remove_what_is_left(stores: &Stores, now: Timestamp) -> Result<(), StoreError> {
     sweep::remove_deleted_users(stores, now).await?;
-    sweep::remove_doomed_soon(stores).await?;
+    sweep::remove_doomed_soon(stores, now).await?;
     Ok(())
 }
 

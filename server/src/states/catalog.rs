@@ -215,6 +215,7 @@ faulty! {
         fn workers(since: Timestamp) at(since) -> Vec<Worker>;
         fn doomed_blobs(limit: u32) -> Vec<BlobKey>;
         fn forget_blobs(keys: &[BlobKey]) -> ();
+        fn postpone_blobs(keys: &[BlobKey], now: Timestamp) at(now) -> ();
         fn prune(before: Timestamp, limit: u32) at(before) -> ();
     }
     Writes {

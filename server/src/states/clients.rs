@@ -233,7 +233,7 @@ async fn delete(world: &Arc<World>, owner: UserId, random: &mut Random) {
         if stores.catalog.delete_image(image, Timestamp::now()).await.is_ok() {
             world.ledger().deleted.insert(image);
             // What is left is the sweeper's.
-            let _ = sweep::remove_doomed(&stores).await;
+            let _ = sweep::remove_doomed(&stores, Timestamp::now()).await;
         }
     };
     tokio::select! {

@@ -268,7 +268,8 @@ pub trait Publisher {
 /// Upkeep: what servers, workers and the sweeper need of the catalog itself.
 #[async_trait]
 pub trait Upkeep {
-    /// Answers when the catalog can be read, also while it is busy; `Kind::Unavailable` within 2.2 s when it says nothing.
+    /// Answers when the catalog can be read, also while it is busy; `Kind::Unavailable` within 2.2 s when it says nothing, and for a
+    /// call that waited for one of which nobody heard the answer.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Names the store. The first call on a new catalog decides, `wanted` if given, else random; later calls return what was decided.
@@ -280,11 +281,15 @@ pub trait Upkeep {
     /// Workers seen at or after `since`.
     async fn workers(&self, since: Timestamp) -> Result<Vec<Worker>, StoreError>;
 
-    /// Up to `limit` blobs that nothing refers to any more.
+    /// Up to `limit` blobs that nothing refers to any more, those that are so for the longest first.
     async fn doomed_blobs(&self, limit: u32) -> Result<Vec<BlobKey>, StoreError>;
 
     /// Drops doomed blobs whose bytes are gone.
     async fn forget_blobs(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
+
+    /// Has doomed blobs count as doomed since `now`, so that their turn comes after that of those that were doomed before. Atomic; does nothing
+    /// to others.
+    async fn postpone_blobs(&self, keys: &[BlobKey], now: Timestamp) -> Result<(), StoreError>;
 
     /// Drops request ids, changes, heartbeats, expired tokens and expired keys of links from before `before`, at most `limit` of each, and remembers how far
     /// changes were dropped.

@@ -21,6 +21,7 @@ use object_store::{
     Error, ObjectStoreExt,
     list::{PaginatedListOptions, PaginatedListStore},
 };
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use self::{bucket::Bucket, writer::S3Writer};
@@ -35,6 +36,8 @@ pub const PART_BYTES: usize = 8 << 20;
 
 /// How many stale uploads one sweep ends.
 const SWEEP_LIMIT: u32 = 100;
+/// After this time it begins with no further one, whatever the store takes for each.
+const SWEEP_TIME: Duration = Duration::from_secs(10);
 
 /// Blobs in a bucket. Cheap to clone; all clones are one. Any number of processes may use one bucket.
 #[derive(Debug, Clone)]
@@ -125,16 +128,18 @@ impl Blobs for S3 {
     }
 
     async fn sweep_unpublished(&self, before: Timestamp) -> Result<u64, StoreError> {
-        // What is being removed already is not stale.
-        self.shared.cleanups.wait().await;
+        let deadline = Instant::now() + SWEEP_TIME;
+        // What is being removed already is not stale. Where that takes too long it may be ended twice, which does no harm.
+        let _ = timeout_at(deadline, self.shared.cleanups.wait()).await;
         let stale = self.shared.writes.stale_writes(before, SWEEP_LIMIT).await?;
-        let mut failed = None;
-        for write in &stale {
-            if let Err(error) = self.shared.give_up(write).await {
-                failed = failed.or(Some(error));
+        let (mut removed, mut failed) = (0, None);
+        for write in stale.iter().take_while(|_| Instant::now() < deadline) {
+            match self.shared.give_up(write).await {
+                Ok(()) => removed += 1,
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed.map_or(Ok(stale.len() as u64), Err)
+        failed.map_or(Ok(removed), Err)
     }
 
     async fn sign_put(&self, key: &BlobKey, file: &AnnouncedFile, ttl: Duration) -> Result<Option<SignedPut>, StoreError> {

@@ -9,6 +9,7 @@ mod links;
 mod overview;
 mod pool;
 mod publisher;
+mod pulse;
 mod schema;
 mod shares;
 mod upkeep;
@@ -19,21 +20,16 @@ mod writes;
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    PgConnection,
     error::DatabaseError,
     postgres::{PgConnectOptions, PgDatabaseError},
 };
 
-use tokio::sync::Mutex;
-
-use self::pool::Pool;
+use self::{pool::Pool, pulse::Pulse};
 use super::Catalog;
 use crate::{Kind, StoreError, open::START_PATIENCE};
 
 /// As `server_version_num` counts.
 const OLDEST_SERVER: u32 = 13_00_00;
-/// How long a server that is busy may take to answer the smallest question: with what comes before and after, shorter than those 3 s.
-const PING_TIMEOUT: Duration = Duration::from_millis(2_200);
 /// Longer than any statement takes that has an index; ends those that would pile up.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Locks are held for one short transaction.
@@ -45,8 +41,7 @@ const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: Pool,
-    /// Asks whether the server is there, also while all connections of the pool are busy.
-    pulse: Arc<Mutex<Option<PgConnection>>>,
+    pulse: Arc<Pulse>,
 }
 
 impl Catalog for Postgres {}

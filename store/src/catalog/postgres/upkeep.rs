@@ -1,10 +1,9 @@
 use async_trait::async_trait;
-use sqlx::{Connection, PgConnection, query, query_as, query_scalar};
-use tokio::time::timeout;
+use sqlx::{query, query_as, query_scalar};
 
-use super::{PING_TIMEOUT, Postgres};
+use super::Postgres;
 use crate::{
-    BlobKey, Kind, StoreError, StoreId, Timestamp, Worker,
+    BlobKey, StoreError, StoreId, Timestamp, Worker,
     catalog::{Upkeep, rows::format_list},
     random_hex,
 };
@@ -12,18 +11,7 @@ use crate::{
 #[async_trait]
 impl Upkeep for Postgres {
     async fn ping(&self) -> Result<(), StoreError> {
-        let asked = timeout(PING_TIMEOUT, async {
-            let mut pulse = self.pulse.lock().await;
-            // Taken out, so that a connection which does not answer is not asked again.
-            let mut connection = match pulse.take() {
-                Some(connection) => connection,
-                None => PgConnection::connect_with(&self.pool.connect_options()).await?,
-            };
-            query("SELECT id FROM store").fetch_optional(&mut connection).await?;
-            *pulse = Some(connection);
-            Ok(())
-        });
-        asked.await.unwrap_or_else(|_| Err(StoreError::new(Kind::Unavailable, "the database does not answer")))
+        self.pulse.ask(&self.pool).await
     }
 
     async fn store_id(&self, wanted: Option<&StoreId>) -> Result<StoreId, StoreError> {
@@ -70,6 +58,15 @@ impl Upkeep for Postgres {
     async fn forget_blobs(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
         query("DELETE FROM blobs WHERE doomed_at IS NOT NULL AND key = ANY ($1)")
             .bind(keys.iter().map(|key| key.0.as_str()).collect::<Vec<_>>())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn postpone_blobs(&self, keys: &[BlobKey], now: Timestamp) -> Result<(), StoreError> {
+        query("UPDATE blobs SET doomed_at = $2 WHERE doomed_at IS NOT NULL AND key = ANY ($1)")
+            .bind(keys.iter().map(|key| key.0.as_str()).collect::<Vec<_>>())
+            .bind(now.0)
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -70,6 +70,15 @@ impl Upkeep for Sqlite {
         Ok(())
     }
 
+    async fn postpone_blobs(&self, keys: &[BlobKey], now: Timestamp) -> Result<(), StoreError> {
+        query("UPDATE blobs SET doomed_at = $2 WHERE doomed_at IS NOT NULL AND key IN (SELECT value FROM json_each($1))")
+            .bind(json_array(keys))
+            .bind(now.0)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for delete in [

@@ -35,6 +35,26 @@ pub(super) async fn deletion_dooms_every_blob_until_it_is_forgotten(fresh: Fresh
     assert!(doomed(&*catalog).await.is_empty());
 }
 
+pub(super) async fn a_postponed_blob_has_its_turn_after_the_others(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    let owner = user(&*catalog, "ada").await;
+    let mut keys = Vec::new();
+    for at in 1..=3 {
+        let image = create(&*catalog, png(owner), BEGIN).await;
+        assert!(catalog.delete_image(image.id, second(at)).await.expect("an answer"));
+        keys.push(image.blob);
+    }
+    let kept = create(&*catalog, png(owner), BEGIN).await.blob;
+    let doomed = async || catalog.doomed_blobs(1000).await.expect("doomed blobs");
+    assert_eq!(doomed().await, keys);
+    catalog.postpone_blobs(&[keys[0].clone(), kept.clone()], second(4)).await.expect("postponed");
+    catalog.postpone_blobs(&[], second(4)).await.expect("nothing to postpone");
+    keys.rotate_left(1);
+    assert_eq!(doomed().await, keys);
+    assert_eq!(catalog.doomed_blobs(1).await.expect("doomed blobs"), keys[..1]);
+    assert!(catalog.blob(&kept).await.expect("an answer").is_some(), "what is in use is not doomed by it");
+}
+
 pub(super) async fn a_blob_in_use_is_not_forgotten(fresh: Fresh) {
     let catalog = fresh.catalog;
     let owner = user(&*catalog, "ada").await;

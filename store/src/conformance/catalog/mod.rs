@@ -88,6 +88,7 @@ macro_rules! catalog_suite {
                 no_change_falls_between_a_share_and_its_news;
             deletion:
                 deletion_dooms_every_blob_until_it_is_forgotten
+                a_postponed_blob_has_its_turn_after_the_others
                 a_blob_in_use_is_not_forgotten
                 deletion_while_running_loses_the_lease
                 deletion_and_completion_at_once_leave_nothing_behind;

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 use tracing::{debug, info, warn};
 
@@ -39,6 +39,8 @@ use crate::{Kind, RenditionId, StoreError};
 const OLDEST_SERVER: (i64, i64) = (2, 10);
 /// Uploads wait for a publish: it must be over quickly, whatever the server does.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a ping takes in all: whoever asks has 2 s, and wants to hear what is wrong.
+const PING_TIMEOUT: Duration = Duration::from_millis(1_800);
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 /// Bounds of the stream, for which the server sets the room aside. A hint beyond them is refused, and told again by the sweeper.
 const MAX_MESSAGES: i64 = 1_000_000;
@@ -279,11 +281,31 @@ impl JetStream {
                 self.not_heard();
                 Err(self.publish_failed(error))
             }
-            sent => {
+            Err(error) => {
+                self.refused();
+                Err(self.publish_failed(error))
+            }
+            Ok(()) => {
                 self.heard();
-                sent.map_err(|error| self.publish_failed(error))
+                Ok(())
             }
         }
+    }
+
+    /// Finds the consumer, or makes it and its stream again.
+    async fn check_consumer(&self) -> Result<(), StoreError> {
+        let consumer = self.prepared().await?;
+        let Err(error) = consumer.get_info().await else { return Ok(()) };
+        self.forget_prepared().await;
+        match error.kind() {
+            ConsumerInfoErrorKind::JetStream(_) | ConsumerInfoErrorKind::NotFound => self.prepared().await.map(drop),
+            _ => Err(self.failed("find the consumer", None, error)),
+        }
+    }
+
+    fn silent(&self, waited: Duration, late: Elapsed) -> StoreError {
+        let message = format!("the NATS server at {} did not answer within {waited:?}", self.servers);
+        StoreError::caused_by(Kind::Unavailable, message, late)
     }
 
     fn publish_failed(&self, error: PublishError) -> StoreError {
@@ -372,8 +394,7 @@ impl JobQueue for JetStream {
             Ok(published) => published,
             Err(late) => {
                 self.not_heard();
-                let message = format!("the NATS server at {} did not answer within {REQUEST_TIMEOUT:?}", self.servers);
-                Err(StoreError::caused_by(Kind::Unavailable, message, late))
+                Err(self.silent(REQUEST_TIMEOUT, late))
             }
         }
     }
@@ -399,15 +420,9 @@ impl JobQueue for JetStream {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let consumer = self.prepared().await?;
-        if let Err(error) = consumer.get_info().await {
-            self.forget_prepared().await;
-            return match error.kind() {
-                ConsumerInfoErrorKind::JetStream(_) | ConsumerInfoErrorKind::NotFound => self.prepared().await.map(drop),
-                _ => Err(self.failed("find the consumer", None, error)),
-            };
-        }
-        self.check_not_mute().await
+        let deadline = Instant::now() + PING_TIMEOUT;
+        timeout_at(deadline, self.check_consumer()).await.unwrap_or_else(|late| Err(self.silent(PING_TIMEOUT, late)))?;
+        self.check_not_mute(deadline).await
     }
 }
 

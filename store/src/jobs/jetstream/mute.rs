@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_nats::jetstream::stream::Info;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::JetStream;
@@ -20,8 +20,6 @@ use crate::{Kind, RenditionId, StoreError};
 pub(super) const PROBE: RenditionId = RenditionId(0);
 /// When no publish was answered for so long, one is made to see whether it is.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long that may take: whoever asks has 2 s, and wants to hear what is wrong.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// What became of the last publishes.
 #[derive(Debug, Default)]
@@ -51,9 +49,15 @@ impl From<&Info> for Kept {
 }
 
 impl JetStream {
-    /// A publish was answered, or failed in a way that says nothing about the stream.
+    /// A publish was answered: the stream kept it.
     pub(super) fn heard(&self) {
         *self.publishes() = Publishes { answered_at: Some(Instant::now()), unanswered: None };
+    }
+
+    /// A publish was refused, or failed in a way that says nothing about the stream. So it is not mute, but the next ping asks whether it keeps
+    /// anything.
+    pub(super) fn refused(&self) {
+        *self.publishes() = Publishes::default();
     }
 
     /// A publish was not answered in time.
@@ -61,8 +65,9 @@ impl JetStream {
         self.publishes().unanswered.get_or_insert_default();
     }
 
-    /// Fails while publishes are not answered. Asks by a publish of its own, which also brings about what mends it.
-    pub(super) async fn check_not_mute(&self) -> Result<(), StoreError> {
+    /// Fails while publishes are refused or not answered, by `deadline` at the latest. Asks by a publish of its own, which also brings about what
+    /// mends it.
+    pub(super) async fn check_not_mute(&self, deadline: Instant) -> Result<(), StoreError> {
         let is_known = {
             let publishes = self.publishes();
             publishes.unanswered.is_none() && publishes.answered_at.is_some_and(|at| at.elapsed() < PROBE_INTERVAL)
@@ -70,7 +75,7 @@ impl JetStream {
         if is_known {
             return Ok(());
         }
-        match timeout(PROBE_TIMEOUT, self.publish_prepared(&[PROBE])).await {
+        match timeout_at(deadline, self.publish_prepared(&[PROBE])).await {
             Ok(published) => published,
             Err(late) => {
                 self.not_heard();

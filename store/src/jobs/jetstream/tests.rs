@@ -191,6 +191,28 @@ async fn a_full_queue_says_so() {
 }
 
 #[tokio::test]
+async fn a_queue_that_refuses_hints_is_not_called_well_until_it_takes_them_again() {
+    let (queue, _cleanup) = queue().await;
+    let mut config = stream(&queue).await.cached_info().config.clone();
+    config.max_messages = 2;
+    queue.context.update_stream(config.clone()).await.expect("the bound can be changed");
+    queue.publish(&[1, 2, 3].map(RenditionId)).await.expect_err("there is room for two");
+    for _ in 0..3 {
+        assert_eq!(queue.ping().await.map_err(|error| error.kind()), Err(Kind::Full));
+    }
+    config.max_messages = 77;
+    queue.context.update_stream(config).await.expect("the bound can be changed");
+    queue.ping().await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_ping_says_what_is_wrong_before_whoever_asks_gives_up() {
+    let queue = JetStream::connect_as(&fake_server("2.12.0", true).await, settings()).await.expect("it opens all the same");
+    let answer = timeout(Duration::from_secs(2), queue.ping()).await.expect("there is an answer");
+    assert_eq!(answer.map_err(|error| error.kind()), Err(Kind::Unavailable));
+}
+
+#[tokio::test]
 async fn it_opens_and_fails_quickly_while_nats_is_away_and_names_no_password() {
     let port = free_port().await;
     let start = Instant::now();
