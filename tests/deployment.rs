@@ -78,7 +78,7 @@ impl Tintype {
         Self::cluster_with(worker_count, &[]).await
     }
 
-    /// Starts such a cluster with more variables for the server.
+    /// Starts such a cluster with more variables, which the workers get as far as [`start_worker_at`](Self::start_worker_at) lets them.
     pub async fn cluster_with(worker_count: usize, more: &[(&str, &str)]) -> Self {
         let mut tintype = Self::new(more);
         let catalog_url = new_database().await;

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::S3Config;
+use super::{PART_BYTES, S3Config};
 use crate::{
     BlobKey, Kind, StoreError, StoreId,
     blobs::keys::{KeyParts, parse_store_id},
@@ -40,10 +40,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The slowest line that is worth waiting for, 4 Mbit/s: what is sent may take the time in which it would carry everything that is on its way
 /// at once, and after that the answer its own.
 const SLOWEST_LINE_BYTES_A_SECOND: u64 = 512 << 10;
-/// How long a transfer waits until it is its turn.
-const TURN_TIMEOUT: Duration = Duration::from_mins(1);
 /// Parts of one process that are on their way at once: enough to fill a line, few enough that each of them arrives soon.
 const TRANSFERS_AT_ONCE: usize = 8;
+/// As much as can be on its way at once. Nothing is waited for longer than this may take.
+const MAX_MOVING_BYTES: u64 = (TRANSFERS_AT_ONCE * PART_BYTES) as u64;
 
 /// How long a signed list may be asked for.
 const LIST_URL_TTL: Duration = Duration::from_mins(1);
@@ -118,19 +118,29 @@ impl Bucket {
         self.unless_away(|| ANSWER_TIMEOUT, work).await
     }
 
-    /// Waits for its turn and then for what moves so many bytes, there or within the bucket.
+    /// Waits for its turn, as long as those before it may take, and then for what carries so many bytes, a part at most, there or back.
     pub(super) async fn transfer<T>(
         &self,
         size_bytes: u64,
         work: impl Future<Output = object_store::Result<T>>,
     ) -> object_store::Result<T> {
+        let patience = || time_to_move(self.moving_bytes.load(Ordering::Relaxed));
         let _turn = tokio::select! {
             biased;
             turn = self.transfers.acquire() => turn.expect("nobody closes the semaphore"),
-            error = self.until_silent(|| TURN_TIMEOUT) => return Err(error),
+            error = self.until_silent(patience) => return Err(error),
         };
         let _load = Load::add(&self.moving_bytes, size_bytes);
-        self.unless_away(|| time_to_move(self.moving_bytes.load(Ordering::Relaxed)), work).await
+        self.unless_away(patience, work).await
+    }
+
+    /// Waits for what the bucket does with so many bytes that it has. They are not on the line: nobody else waits longer for them.
+    pub(super) async fn rearrange<T>(
+        &self,
+        size_bytes: u64,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        self.unless_away(|| time_to_move(size_bytes), work).await
     }
 
     /// Waits as long as `patience` ever says, and no longer than the bucket is heard of. A slow bucket and one that is away are told apart by
@@ -315,9 +325,9 @@ impl Drop for Load<'_> {
     }
 }
 
-/// How long the answer to a transfer may take while so many bytes are moved.
+/// How long an answer may take while so many bytes are moved: 5 s to 133 s.
 fn time_to_move(moving_bytes: u64) -> Duration {
-    ANSWER_TIMEOUT + Duration::from_millis(moving_bytes * 1_000 / SLOWEST_LINE_BYTES_A_SECOND)
+    ANSWER_TIMEOUT + Duration::from_millis(moving_bytes.min(MAX_MOVING_BYTES) * 1_000 / SLOWEST_LINE_BYTES_A_SECOND)
 }
 
 /// Ids of the uploads to `path` in the answer to `ListMultipartUploads`: of keys and ids nothing is escaped there.
@@ -351,4 +361,110 @@ fn is_no_bucket(error: &Error) -> bool {
 fn is_full(error: &Error) -> bool {
     let text = error.to_string();
     ["507 Insufficient Storage", "XMinioStorageFull", "QuotaExceeded"].iter().any(|code| text.contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::future::{join, join_all};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const PART: u64 = PART_BYTES as u64;
+    /// What the slowest line takes for eight parts, and for the answer after them.
+    const EIGHT_PARTS: Duration = Duration::from_secs(128);
+    const LONGEST: Duration = Duration::from_secs(133);
+
+    /// What comes of `work` with a bucket that is heard of all the time, and how long that takes by the clock of the test.
+    async fn with_a_lively_bucket<T>(work: impl AsyncFnOnce(&Bucket) -> T) -> (T, Duration) {
+        let config: S3Config = "s3://the-bucket".parse().expect("a URL of a bucket");
+        let config = S3Config { endpoint: Some("http://127.0.0.1:1".to_owned()), ..config };
+        let bucket = Bucket::new(&config).expect("settings");
+        let begin = Instant::now();
+        let lively = async {
+            loop {
+                bucket.heard();
+                sleep(LOOK_INTERVAL / 2).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work(&bucket) => (done, begin.elapsed()),
+            () = lively => unreachable!("it is heard of for ever"),
+        }
+    }
+
+    async fn hangs() -> object_store::Result<()> {
+        pending().await
+    }
+
+    fn is_given_up(result: &object_store::Result<()>) -> bool {
+        result.as_ref().is_err_and(is_silent)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_that_hangs_is_given_up_when_a_slow_line_had_carried_all_that_is_on_it() {
+        for (transfers, limit) in [(1, Duration::from_secs(21)), (2, Duration::from_secs(37)), (TRANSFERS_AT_ONCE, LONGEST)] {
+            let (ended, after) =
+                with_a_lively_bucket(async |bucket| join_all((0..transfers).map(|_| bucket.transfer(PART, hangs()))).await).await;
+            assert!(ended.iter().all(is_given_up), "{ended:?}");
+            assert_eq!(after, limit, "{transfers} transfers");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_bucket_does_within_itself_is_bounded_and_makes_nobody_else_wait() {
+        for size_bytes in [PART, 50 << 20, u64::MAX / 2] {
+            let (ended, after) = with_a_lively_bucket(async |bucket| {
+                let inside = join_all((0..20).map(|_| bucket.rearrange(size_bytes, hangs())));
+                let begin = Instant::now();
+                let transfer = async { (bucket.transfer(PART, hangs()).await, begin.elapsed()) };
+                join(inside, transfer).await
+            })
+            .await;
+            let (inside, (transfer, transfer_after)) = ended;
+            assert!(is_given_up(&transfer) && inside.iter().all(is_given_up), "{transfer:?} {inside:?}");
+            assert_eq!(transfer_after, Duration::from_secs(21), "a part beside {size_bytes} bytes in the bucket");
+            assert!(after <= LONGEST, "{size_bytes} bytes in the bucket took {after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_a_turn_gets_it_after_eight_parts_on_the_slowest_line() {
+        let (ended, after) = with_a_lively_bucket(async |bucket| {
+            let before = join_all((0..TRANSFERS_AT_ONCE).map(|_| {
+                bucket.transfer(PART, async {
+                    sleep(EIGHT_PARTS).await;
+                    Ok(())
+                })
+            }));
+            join(before, bucket.transfer(PART, async { Ok(()) })).await
+        })
+        .await;
+        let (before, ninth) = ended;
+        assert!(before.iter().all(Result::is_ok), "{before:?}");
+        ninth.expect("its turn came");
+        assert_eq!(after, EIGHT_PARTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_does_not_come_is_not_waited_for_longer_than_those_before_it_may_take() {
+        let (ended, after) = with_a_lively_bucket(async |bucket| {
+            let stuck = join_all((0..TRANSFERS_AT_ONCE).map(|_| async {
+                let _turn = bucket.transfers.acquire().await;
+                let _load = Load::add(&bucket.moving_bytes, 1 << 20);
+                pending::<()>().await;
+            }));
+            tokio::select! {
+                biased;
+                _ = stuck => unreachable!("they hang for ever"),
+                ninth = bucket.transfer(PART, async { Ok(()) }) => ninth,
+            }
+        })
+        .await;
+        assert!(is_given_up(&ended), "{ended:?}");
+        assert_eq!(after, Duration::from_secs(21), "8 MiB before it");
+    }
 }

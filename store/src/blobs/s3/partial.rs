@@ -40,7 +40,7 @@ impl Shared {
         let (bucket, path) = (&self.bucket, self.bucket.path(&partial.key)?);
         let Place { multipart_id, parts } = Place::of(partial)?;
         let parts = parts.into_iter().map(|content_id| PartId { content_id }).collect();
-        match bucket.transfer(partial.size_bytes, bucket.client.complete_multipart(&path, &multipart_id, parts)).await {
+        match bucket.rearrange(partial.size_bytes, bucket.client.complete_multipart(&path, &multipart_id, parts)).await {
             // Put together before, or gone: reading it will tell.
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(bucket.failed(format_args!("put the parts of blob {} together in", partial.key), error)),

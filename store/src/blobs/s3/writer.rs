@@ -198,7 +198,7 @@ impl Shared {
     /// Makes a blob of the parts and compares its size. Every part was checked by its SHA-256 when it arrived.
     async fn complete(&self, key: &BlobKey, path: &Path, id: &str, parts: Vec<PartId>, size_bytes: u64) -> Result<(), StoreError> {
         let (bucket, id) = (&self.bucket, id.to_owned());
-        let completed = bucket.transfer(size_bytes, bucket.client.complete_multipart(path, &id, parts)).await;
+        let completed = bucket.rearrange(size_bytes, bucket.client.complete_multipart(path, &id, parts)).await;
         completed.map_err(|error| bucket.failed(format_args!("put the parts of blob {key} together in"), error))?;
         let found = bucket.soon(bucket.client.head(path)).await;
         let found = found.map_err(|error| bucket.failed(format_args!("find blob {key} in"), error))?;
