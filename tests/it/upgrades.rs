@@ -63,6 +63,8 @@ async fn programs_go_on_while_a_newer_server_migrates_and_come_back_after_it() {
 #[tokio::test]
 async fn programs_too_old_for_the_schema_refuse_to_start_and_name_its_numbers() {
     let mut tintype = Tintype::cluster(1).await;
+    // Both are there.
+    converted(&tintype.client().await, 1).await;
     change(&tintype, NEWER).await;
     change(&tintype, "UPDATE compatibility SET oldest_program = 9000").await;
     assert!(tintype.stop_server().await.success());
