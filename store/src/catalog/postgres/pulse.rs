@@ -64,21 +64,17 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::{
-        catalog::{Upkeep, postgres::Postgres},
-        conformance::catalog::support::with_database,
-    };
+    use crate::{catalog::postgres::Postgres, conformance::catalog::support::with_database};
 
     #[tokio::test]
     async fn a_question_that_was_given_up_is_no_answer_for_whoever_asks_next() {
         with_database(async |url| {
-            let catalog = Postgres::connect(&url, true).await.expect("a catalog");
-            for _ in 0..2 {
-                assert!(catalog.ping().now_or_never().is_none(), "an answer takes a while, and its asker is gone");
-                assert_eq!(catalog.ping().await.map_err(|error| error.kind()), Err(Kind::Unavailable));
-                catalog.ping().await.expect("a new connection answers");
-                catalog.ping().await.expect("it answers again");
-            }
+            Postgres::connect(&url, true).await.expect("a catalog");
+            let (pool, pulse) = (Pool::new(url.parse().expect("a URL")), Pulse::default());
+            assert!(pulse.ask(&pool).now_or_never().is_none(), "a new connection takes a while, and its asker is gone");
+            assert_eq!(pulse.ask(&pool).await.map_err(|error| error.kind()), Err(Kind::Unavailable));
+            pulse.ask(&pool).await.expect("a new connection answers");
+            pulse.ask(&pool).await.expect("it answers again");
         })
         .await;
     }
