@@ -1,8 +1,8 @@
 //! What repeats within 32 KiB.
 //!
-//! Filtered rows of photos are mostly noise, with calm places in between where a few small values follow each other. So whether something is a
-//! repetition is one question with one answer that is easy to foresee, nothing shorter than five bytes counts, and noise is passed over
-//! faster the longer it lasts.
+//! Filtered rows of photos are mostly noise, with calm places in between where a few small values follow each other. What repeats there cannot be
+//! foreseen, so two earlier places are compared with hardly any branches, nothing shorter than five bytes counts, and noise is passed over faster
+//! the longer it lasts.
 
 use std::ops::Range;
 
@@ -88,8 +88,6 @@ impl Finder {
     }
 
     /// Length and distance; 0 without a match.
-    ///
-    /// What is compared and which of two is longer cannot be foreseen, so there are hardly any branches.
     #[inline]
     fn longest(&mut self, data: &[u8], at: usize, end: usize) -> (usize, usize) {
         let here = read(data, at);
