@@ -29,14 +29,15 @@ const LOCKED: Duration = Duration::from_secs(10);
 /// less than the 12 s that a statement may take: nobody waited for that.
 const BUSY: Duration = Duration::from_secs(3);
 
-/// The catalog of a cluster without its server, by a way of its own: its service, and its URL with another in its place.
-async fn catalog_by(tintype: &mut Tintype, way: impl AsyncFnOnce(&str) -> String) -> String {
+/// The catalog of a cluster without its server, by a way of its own to its service.
+async fn catalog_by<W>(tintype: &mut Tintype, before: impl AsyncFnOnce(&str) -> (W, String)) -> (W, Postgres) {
     tintype.kill_server().await;
-    let url = tintype.variable("TINTYPE_CATALOG").to_owned();
+    let url = tintype.variable("TINTYPE_CATALOG");
     let (_, place) = url.split_once('@').expect("the URL names a user");
     let (service, _) = place.split_once('/').expect("the URL names a database");
-    let address = way(service).await;
-    url.replace(service, &address)
+    let (way, address) = before(service).await;
+    let catalog = Postgres::connect(&url.replace(service, &address), false).await;
+    (way, catalog.expect("the database answers"))
 }
 
 /// Asks for the administrator on as many connections as there may be.
@@ -49,13 +50,12 @@ async fn all_find_the_admin(catalog: &Postgres) {
 #[tokio::test]
 async fn statements_that_are_never_answered_end_and_give_their_connections_back() {
     let mut tintype = Tintype::cluster(0).await;
-    let mut wire = None;
-    let url = catalog_by(&mut tintype, async |service| {
-        let way = wire.insert(Wire::before(service).await);
-        way.address.to_string()
+    let (wire, catalog) = catalog_by(&mut tintype, async |service| {
+        let wire = Wire::before(service).await;
+        let address = wire.address.to_string();
+        (wire, address)
     })
     .await;
-    let (wire, catalog) = (wire.expect("it was made"), Postgres::connect(&url, false).await.expect("the database answers"));
 
     // Callers who give up hold no place for the statement that they no longer wait for.
     wire.arm(&["FROM users"], Fault::HoldAnswer, CONNECTIONS);
@@ -86,13 +86,12 @@ async fn statements_that_are_never_answered_end_and_give_their_connections_back(
 #[tokio::test]
 async fn idle_connections_that_were_left_behind_are_replaced_before_anybody_notices() {
     let mut tintype = Tintype::cluster(0).await;
-    let mut gate = None;
-    let url = catalog_by(&mut tintype, async |service| {
-        let way = gate.insert(Gate::before(service).await);
-        way.address.to_string()
+    let (gate, catalog) = catalog_by(&mut tintype, async |service| {
+        let gate = Gate::before(service).await;
+        let address = gate.address.to_string();
+        (gate, address)
     })
     .await;
-    let (gate, catalog) = (gate.expect("it was made"), Postgres::connect(&url, false).await.expect("the database answers"));
     all_find_the_admin(&catalog).await;
     for _ in 0..3 {
         gate.leave_behind();

@@ -5,13 +5,18 @@ use std::time::Duration;
 use tintype_tests::{Http, Tintype, Upload, pictures};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
-#[tokio::test]
-async fn a_worker_tells_its_metrics_where_it_is_told_to() {
-    let mut tintype = Tintype::cluster(0).await;
+/// Starts a worker that tells its metrics, and returns the URL of the port.
+async fn start_worker(tintype: &mut Tintype) -> String {
     tintype.set("TINTYPE_METRICS_ADDR", "127.0.0.1:0");
     tintype.start_worker();
     let place = |line: &str| Some(line.split_once("metrics are at ")?.1.strip_suffix("/metrics")?.to_owned());
-    let metrics = Http::new(&tintype.workers[0].line(place).await, None);
+    tintype.workers[0].line(place).await
+}
+
+#[tokio::test]
+async fn a_worker_tells_its_metrics_where_it_is_told_to() {
+    let mut tintype = Tintype::cluster(0).await;
+    let metrics = Http::new(&start_worker(&mut tintype).await, None);
     let client = tintype.client().await;
     let image = client.upload(Upload::new("a.png", pictures::png(40, 30, 1))).await.expect("an image");
     client.settled(image.id).await;
@@ -31,10 +36,7 @@ async fn a_worker_tells_its_metrics_where_it_is_told_to() {
 #[tokio::test]
 async fn clients_that_say_nothing_keep_nobody_from_the_metrics_of_a_worker() {
     let mut tintype = Tintype::cluster(0).await;
-    tintype.set("TINTYPE_METRICS_ADDR", "127.0.0.1:0");
-    tintype.start_worker();
-    let place = |line: &str| Some(line.split_once("metrics are at ")?.1.strip_suffix("/metrics")?.to_owned());
-    let url = tintype.workers[0].line(place).await;
+    let url = start_worker(&mut tintype).await;
     let mut silent = Vec::new();
     for number in 0..200 {
         let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.expect("the port takes connections");
