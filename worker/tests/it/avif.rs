@@ -109,6 +109,28 @@ fn alpha_is_kept_and_left_out_where_nothing_shows_through() {
 }
 
 #[test]
+fn of_16_bit_10_are_kept() {
+    // 1,000 shades of a dark grey to a blue, 8 pixels wide each; 8 bit have 52 of them.
+    let shades = ImageBuffer::from_fn(800, 80, |x, y| {
+        let shade = (x / 8 + y / 8 * 100) as u16;
+        Rgb([6_000, 6_000, 6_000 + shade * 13])
+    });
+    let shades = DynamicImage::ImageRgb16(shades);
+    let translucent = shades.to_rgba16();
+    let translucent =
+        ImageBuffer::from_fn(800, 80, |x, y| Rgba([0, 1, 2, 3].map(|at| if at < 3 { translucent[(x, y)][at] } else { 40_000 })));
+    for original in [shades, DynamicImage::ImageRgba16(translucent)] {
+        let shown = as_png(&avif(&original, "quality=100"));
+        assert_eq!(shown.color(), original.color());
+        let (shown, original) = (shown.to_rgba16(), original.to_rgba16());
+        let mean = shown.iter().zip(original.iter()).map(|(one, other)| f64::from(one.abs_diff(*other))).sum::<f64>() / shown.len() as f64;
+        assert!(mean < 64.0, "half of a step of 10 bit is 32, of 8 bit 128: {mean}");
+        let blues: std::collections::BTreeSet<_> = shown.pixels().map(|pixel| pixel[2]).collect();
+        assert!(blues.len() > 150, "{}", blues.len());
+    }
+}
+
+#[test]
 fn turns_and_mirrors_are_applied_in_their_order() {
     let stored = blocks(48, 32);
     let file = avif(&stored, "quality=90");
