@@ -145,7 +145,8 @@ pub(super) async fn check(ledger: &mut Ledger, tintype: &Tintype, client: &Clien
             }
         }
     }
-    for image in listed(client).await {
+    // The oldest first, about as they are made: after a long run hundreds wait behind each other.
+    for image in listed(client).await.into_iter().rev() {
         client.settled(image.id).await;
     }
     // Of streams that broke the server hears a moment later than the client.
