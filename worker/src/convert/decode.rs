@@ -88,7 +88,11 @@ pub(super) fn check_size(width: u32, height: u32, total_bytes: u64, limits: &Con
         return Err(ConvertError::corrupt("it has no pixels"));
     }
     // A copy while it is turned or its depth changes; the bytes of the result are smaller than that.
-    let needed = total_bytes.saturating_mul(2);
+    check_memory(total_bytes.saturating_mul(2), limits)
+}
+
+/// Checks what a decoder is about to take.
+pub(super) fn check_memory(needed: u64, limits: &ConversionLimits) -> Result<(), ConvertError> {
     if needed > limits.memory_bytes {
         return Err(ConvertError::resource_limit(format!(
             "the picture needs {needed} bytes of memory, more than the limit of {}",

@@ -82,7 +82,7 @@ struct Page<'a> {
 
 pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, ConvertError> {
     let page = Page::read(input, limits)?;
-    let samples = page.samples()?;
+    let samples = page.samples(limits)?;
     let icc_profile = page.directory.bytes(ICC_PROFILE).map(<[u8]>::to_vec);
     let orientation = page.directory.first_unsigned(ORIENTATION).and_then(|it| Orientation::from_exif(it as u8));
     Ok(Raw { image: page.image(samples)?, icc_profile, orientation: orientation.unwrap_or(Orientation::NoTransforms), shrunk: None })
@@ -187,7 +187,7 @@ impl<'a> Page<'a> {
     }
 
     /// Every sample that is shown, pixel by pixel: scaled, but for the indices of a palette.
-    fn samples(&self) -> Result<Vec<u16>, ConvertError> {
+    fn samples(&self, limits: &ConversionLimits) -> Result<Vec<u16>, ConvertError> {
         let tag = |tag: u16| self.directory.unsigned(tag);
         let in_tiles = tag(322).is_some() && tag(323).is_some();
         let missing = || ConvertError::corrupt("it does not say where its pixels are");
@@ -204,7 +204,9 @@ impl<'a> Page<'a> {
         }
         let (across, down) = (self.width.div_ceil(chunk_width), self.height.div_ceil(chunk_rows));
         let planes = if self.in_planes { self.channels() } else { 1 };
-        let mut samples = vec![0; self.width * self.height * self.channels()];
+        let count = self.width * self.height * self.channels();
+        check_memory((2 * count + self.chunk_memory(chunk_width, chunk_rows)) as u64, limits)?;
+        let mut samples = vec![0; count];
         for (plane, row, column) in
             (0..planes).flat_map(|plane| (0..down).flat_map(move |row| (0..across).map(move |column| (plane, row, column))))
         {
@@ -224,6 +226,13 @@ impl<'a> Page<'a> {
             }
         }
         Ok(samples)
+    }
+
+    /// Bytes that a strip or tile takes while it is read: as it was packed, with chroma for every pixel, and a row of its values. Samples that
+    /// are not shown count, too.
+    fn chunk_memory(&self, width: usize, rows: usize) -> usize {
+        let row_bytes = self.samples.row_bytes(width);
+        2 * rows * row_bytes + width * self.samples.side_by_side * size_of::<u64>()
     }
 
     /// A strip or tile as whole rows, and how long these are.
