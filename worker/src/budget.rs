@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use tintype_store::{ConversionLimits, FailureReason, ImageHeader, Spec};
+use tintype_store::{ConversionLimits, FailureReason};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::job::JobError;
 
 /// What is counted, because a semaphore's permits are few.
 const UNIT_BYTES: u64 = 1 << 20;
-
-/// What a pixel may take: two copies in 16 bit with alpha. Most take less, so this is a bound and no forecast.
-const PIXEL_BYTES: u64 = 16;
 
 /// Memory that conversions are given before they begin, in the order in which they ask.
 #[derive(Debug)]
@@ -51,21 +48,8 @@ impl Budget {
     }
 }
 
-/// The most that a conversion may take: file, pixels and result, or the limit of one conversion, which holds it anyway.
-pub(crate) fn needed_bytes(size_bytes: u64, header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> u64 {
-    let pixels = u64::from(header.width) * u64::from(header.height);
-    let made = match spec.resize {
-        Some(resize) if resize.enlarge => limits.image.max_frame_pixels,
-        _ => 0,
-    };
-    let needed = pixels.max(made).saturating_mul(PIXEL_BYTES).saturating_add(size_bytes.saturating_mul(2));
-    needed.min(limits.memory_bytes)
-}
-
 #[cfg(test)]
 mod tests {
-    use tintype_store::Format;
-
     use super::*;
 
     #[tokio::test]
@@ -80,17 +64,5 @@ mod tests {
         assert_eq!(failure.reason, FailureReason::ResourceLimit);
         let needed = "may need 10485761 bytes of memory, more than the limit of 10485760";
         assert!(failure.message.contains(needed) && failure.message.contains("conversion_budget_bytes"), "{}", failure.message);
-    }
-
-    #[test]
-    fn the_need_follows_from_the_header_and_ends_at_the_limit_of_a_conversion() {
-        let limits = ConversionLimits::default();
-        let header = ImageHeader { format: Format::Png, width: 1000, height: 1000, frame_count: 1 };
-        let plain = Spec::new(Format::Jpeg);
-        assert_eq!(needed_bytes(500_000, &header, &plain, &limits), 17_000_000);
-        let larger: Spec = "jpeg width=16000 enlarge".parse().expect("it is a spec");
-        assert_eq!(needed_bytes(500_000, &header, &larger, &limits), 801_000_000);
-        let huge = ImageHeader { width: 16_000, height: 16_000, ..header };
-        assert_eq!(needed_bytes(1, &huge, &plain, &limits), limits.memory_bytes);
     }
 }

@@ -8,8 +8,8 @@ use tracing::{info, warn};
 use crate::pool::{Containment, Pool};
 use crate::{
     Sandbox, WorkerConfig,
-    budget::{Budget, needed_bytes},
-    convert::{ConvertError, Converted, codecs, convert},
+    budget::Budget,
+    convert::{ConvertError, Converted, codecs, convert, memory::needed_bytes},
     job::JobError,
 };
 

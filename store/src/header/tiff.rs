@@ -111,11 +111,13 @@ impl Tiff {
         };
         let Some(value) = values.get(..value_bytes).filter(|_| self.number(count) == 1) else { return };
         let value = u32::try_from(self.number(value)).unwrap_or(u32::MAX);
-        match tag {
-            IMAGE_WIDTH => self.width = Some(value),
-            IMAGE_LENGTH => self.height = Some(value),
-            _ => {}
-        }
+        // The first of each is the one that counts.
+        let side = match tag {
+            IMAGE_WIDTH => &mut self.width,
+            IMAGE_LENGTH => &mut self.height,
+            _ => return,
+        };
+        side.get_or_insert(value);
     }
 
     fn next_offset(&mut self, skip: u64) -> Step {

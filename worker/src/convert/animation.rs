@@ -1,9 +1,9 @@
-use std::{io::Cursor, num::NonZeroU32};
+use std::io::Cursor;
 
 use image::{
-    AnimationDecoder, ColorType, DynamicImage, Frame, Frames, ImageDecoder, Rgba, RgbaImage,
+    AnimationDecoder, ColorType, DynamicImage, Frame, ImageDecoder, RgbaImage,
     codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
-    metadata::{LoopCount, Orientation},
+    metadata::Orientation,
 };
 use tintype_store::{ConversionLimits, Format, ImageHeader, Spec, Thumbhash};
 
@@ -14,7 +14,16 @@ use super::{
     finish::Finish,
     png,
     thumbhash::Sampler,
+    webp,
 };
+
+/// A frame as it stands on the canvas, and for how long.
+pub(super) struct Shown {
+    pub(super) image: RgbaImage,
+    pub(super) delay_ms: u32,
+}
+
+type Frames<'a> = Box<dyn Iterator<Item = Result<Shown, ConvertError>> + 'a>;
 
 /// An animation whose frames are decoded one by one, each composed on the canvas as people see it: upright and in sRGB.
 pub(super) struct Animation<'a> {
@@ -26,6 +35,8 @@ pub(super) struct Animation<'a> {
     frames_seen: u32,
     thumbhash: Option<Thumbhash>,
     finish: Finish,
+    /// Its profile may be one for grey.
+    is_grey: bool,
     conversion: Option<Conversion>,
     orientation: Orientation,
 }
@@ -37,31 +48,26 @@ pub(super) fn open<'a>(
     limits: &ConversionLimits,
 ) -> Result<Animation<'a>, ConvertError> {
     let reader = Cursor::new(input);
-    let look = |decoder: &mut dyn ImageDecoder| Look::of(decoder, header, spec, limits);
+    let no_frame = || ConvertError::corrupt("it has no animation");
     match header.format {
         Format::Gif => {
             let plays = gif_plays(input)?;
             let mut decoder = GifDecoder::new(reader).map_err(ConvertError::decoding)?;
-            let look = look(&mut decoder)?;
-            Ok(look.of_frames(decoder.into_frames(), plays))
+            let look = Look::of(&mut decoder, header, spec, limits)?;
+            let frames = decoder.into_frames().map(|frame| frame.map(shown).map_err(ConvertError::decoding));
+            Ok(look.of_frames(Box::new(frames), plays))
         }
         Format::WebP => {
             let mut decoder = WebPDecoder::new(reader).map_err(ConvertError::decoding)?;
-            let look = look(&mut decoder)?;
-            // Without a colour to clear with, the decoder would leave frames on the canvas that are to be removed. Browsers clear with none.
-            decoder.set_background_color(Rgba([0; 4])).map_err(ConvertError::decoding)?;
-            let plays = plays(decoder.loop_count());
-            Ok(look.of_frames(decoder.into_frames(), plays))
+            let look = Look::of(&mut decoder, header, spec, limits)?;
+            let (plays, frames) = webp::frames(input, limits)?.ok_or_else(no_frame)?;
+            Ok(look.of_frames(Box::new(frames), plays))
         }
         Format::Png => {
             let mut decoder = PngDecoder::with_limits(reader, decoder_limits(limits)).map_err(ConvertError::decoding)?;
-            let look = look(&mut decoder)?;
-            if let Some((plays, frames)) = png::deep_frames(input, limits)? {
-                return Ok(look.of_frames(Frames::new(Box::new(frames)), plays));
-            }
-            let decoder = decoder.apng().map_err(ConvertError::decoding)?;
-            let plays = plays(decoder.loop_count());
-            Ok(look.of_frames(decoder.into_frames(), plays))
+            let look = Look::of(&mut decoder, header, spec, limits)?;
+            let (plays, frames) = png::frames(input, limits)?.ok_or_else(no_frame)?;
+            Ok(look.of_frames(Box::new(frames), plays))
         }
         other => Err(ConvertError::unsupported_input(format!("{other} has no animation"))),
     }
@@ -81,13 +87,15 @@ impl Animation<'_> {
             }
             return Err(ConvertError::corrupt(format_args!("it ends after {} of {} frames", self.frames_seen, self.frame_count)));
         };
-        let frame = frame.map_err(ConvertError::decoding)?;
+        let Shown { image, delay_ms } = frame?;
         self.frames_seen += 1;
         if self.frames_seen > self.frame_count {
             return Err(ConvertError::corrupt(format_args!("it has more than the {} frames that its header says", self.frame_count)));
         }
-        let delay_ms = delay_ms(&frame);
-        let mut image = DynamicImage::ImageRgba8(frame.into_buffer());
+        let mut image = DynamicImage::ImageRgba8(image);
+        if self.is_grey {
+            image = DynamicImage::ImageLumaA8(image.into_luma_alpha8());
+        }
         if let Some(conversion) = &self.conversion {
             conversion.apply(&mut image);
         }
@@ -99,6 +107,7 @@ impl Animation<'_> {
 
 /// What is done to every frame.
 struct Look {
+    is_grey: bool,
     conversion: Option<Conversion>,
     orientation: Orientation,
     finish: Finish,
@@ -112,15 +121,17 @@ impl Look {
         let (width, height) = decoder.dimensions();
         check_size(width, height, u64::from(width) * u64::from(height) * FRAME_BYTES_PER_PIXEL, limits)?;
         let (profile, orientation) = colours_and_orientation(decoder);
-        let conversion = profile.and_then(|profile| Conversion::to_srgb(&profile, ColorType::Rgba8));
+        let is_grey = !decoder.color_type().has_color();
+        let pixels = if is_grey { ColorType::La8 } else { ColorType::Rgba8 };
+        let conversion = profile.and_then(|profile| Conversion::to_srgb(&profile, pixels));
         let (width, height) = upright_size(width, height, orientation);
         let finish = Finish::of(spec, width, height, limits)?;
-        Ok(Self { conversion, orientation, finish, frame_count: header.frame_count })
+        Ok(Self { is_grey, conversion, orientation, finish, frame_count: header.frame_count })
     }
 
     fn of_frames(self, frames: Frames<'_>, plays: u32) -> Animation<'_> {
-        let Self { conversion, orientation, finish, frame_count } = self;
-        Animation { plays, frame_count, frames, frames_seen: 0, thumbhash: None, finish, conversion, orientation }
+        let Self { is_grey, conversion, orientation, finish, frame_count } = self;
+        Animation { plays, frame_count, frames, frames_seen: 0, thumbhash: None, finish, is_grey, conversion, orientation }
     }
 }
 
@@ -133,15 +144,9 @@ fn gif_plays(input: &[u8]) -> Result<u32, ConvertError> {
     })
 }
 
-fn plays(count: LoopCount) -> u32 {
-    match count {
-        LoopCount::Infinite => 0,
-        LoopCount::Finite(plays) => NonZeroU32::get(plays),
-    }
-}
-
-fn delay_ms(frame: &Frame) -> u32 {
+fn shown(frame: Frame) -> Shown {
     let (numerator, denominator) = frame.delay().numer_denom_ms();
     let (numerator, denominator) = (u64::from(numerator), u64::from(denominator.max(1)));
-    ((numerator + denominator / 2) / denominator) as u32
+    let delay_ms = ((numerator + denominator / 2) / denominator) as u32;
+    Shown { image: frame.into_buffer(), delay_ms }
 }

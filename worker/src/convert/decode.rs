@@ -1,11 +1,13 @@
 use std::{borrow::Cow, io::Cursor};
 
 use image::{
-    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::png::PngDecoder, metadata::Orientation,
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits,
+    codecs::{png::PngDecoder, webp::WebPDecoder},
+    metadata::Orientation,
 };
 use tintype_store::{ConversionLimits, Format, ImageHeader, Spec};
 
-use super::{ConvertError, avif, colour, ico, jpeg, pixels, tiff};
+use super::{ConvertError, animation::Shown, avif, colour, ico, jpeg, pixels, png, tiff, webp};
 
 /// What a decoder gives, before it is made what people see.
 pub(super) struct Raw {
@@ -52,7 +54,14 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limit
         Format::Avif => avif::decode(input, limits)?,
         Format::Ico => ico::decode(input, limits)?,
         Format::Bmp => through_image(&bitmap_with_known_header(input), header.format, limits)?,
-        Format::Png if header.frame_count > 1 && has_separate_default_image(input)? => first_of_apng(input, limits)?,
+        Format::Png if has_separate_default_image(input)? => {
+            let frames = png::frames(input, limits)?.map(|(_, frames)| frames);
+            first_of_animation(PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)), frames)?
+        }
+        Format::WebP => match webp::frames(input, limits)? {
+            Some((_, frames)) => first_of_animation(WebPDecoder::new(Cursor::new(input)), Some(frames))?,
+            None => through_image(input, header.format, limits)?,
+        },
         format => through_image(input, format, limits)?,
     };
     let mut image = pixels::in_integers(raw.image);
@@ -113,26 +122,26 @@ pub(super) fn decoder_limits(limits: &ConversionLimits) -> Limits {
 
 /// Whether an animated PNG's first image is for viewers that know no animation, and not part of it.
 fn has_separate_default_image(input: &[u8]) -> Result<bool, ConvertError> {
-    let reader = png::Decoder::new(Cursor::new(input)).read_info().map_err(ConvertError::corrupt)?;
+    let reader = ::png::Decoder::new(Cursor::new(input)).read_info().map_err(ConvertError::corrupt)?;
     let info = reader.info();
     Ok(info.animation_control().is_some() && info.frame_control().is_none())
 }
 
-fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, ConvertError> {
-    let mut decoder = PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)).map_err(ConvertError::decoding)?;
-    let (width, height) = decoder.dimensions();
-    check_size(width, height, u64::from(width) * u64::from(height) * 4, limits)?;
+fn first_of_animation(
+    decoder: ImageResult<impl ImageDecoder>,
+    frames: Option<impl Iterator<Item = Result<Shown, ConvertError>>>,
+) -> Result<Raw, ConvertError> {
+    let mut decoder = decoder.map_err(ConvertError::decoding)?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
-    let mut frames = match super::png::deep_frames(input, limits)? {
-        Some((_, frames)) => Frames::new(Box::new(frames)),
-        None => decoder.apng().map_err(ConvertError::decoding)?.into_frames(),
-    };
-    let frame = frames.next();
-    let frame = frame.ok_or_else(|| ConvertError::corrupt("it has no frame"))?.map_err(ConvertError::decoding)?;
-    Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation, shrunk: None })
+    let first = frames.and_then(|mut frames| frames.next()).ok_or_else(|| ConvertError::corrupt("it has no frame"))?;
+    let mut image = DynamicImage::ImageRgba8(first?.image);
+    if !decoder.color_type().has_color() {
+        image = DynamicImage::ImageLumaA8(image.into_luma_alpha8());
+    }
+    Ok(Raw { image, icc_profile, orientation, shrunk: None })
 }
 
-/// A PNG, WebP, GIF, BMP, QOI or PNM.
+/// A PNG, WebP without frames, GIF, BMP, QOI or PNM.
 pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
     let format = match format {
         Format::Png => ImageFormat::Png,

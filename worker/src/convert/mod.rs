@@ -8,6 +8,7 @@
 mod animation;
 #[cfg_attr(not(feature = "avif"), path = "without_avif.rs")]
 mod avif;
+mod canvas;
 mod colour;
 pub(crate) mod companion;
 mod decode;
@@ -18,6 +19,7 @@ mod gif;
 mod ico;
 mod inks;
 mod jpeg;
+pub(crate) mod memory;
 mod metadata;
 mod pixels;
 mod png;
@@ -87,7 +89,7 @@ pub struct Converted {
 /// [`Picture::first_frame_only`] says so. So it does for the first page of a TIFF that has several. The entries of an ICO are one picture in
 /// several sizes: the largest is drawn.
 ///
-/// Two copies of the decoded picture have to fit into `limits.memory_bytes`. Time is not limited here. May panic on input that makes a
+/// Two copies of the decoded picture have to fit into `limits.memory_bytes`, and into what its header lets expect. Time is not limited here. May panic on input that makes a
 /// decoder panic: callers contain that.
 pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> Result<Converted, ConvertError> {
     limits.image.check_size(input.len() as u64)?;
@@ -95,6 +97,7 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     if !OUTPUT_FORMATS.contains(&spec.format) {
         return Err(encode::not_made(spec.format));
     }
+    let limits = &memory::limits_of(input.len() as u64, header, spec, limits);
     let known = (header.format == Format::Gif).then(|| gif::with_known_blocks(input));
     let input = known.as_deref().unwrap_or(input);
     let metadata = if spec.keep_metadata { Metadata::read(input, header.format) } else { Metadata::default() };

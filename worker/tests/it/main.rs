@@ -3,9 +3,11 @@
 mod animations;
 #[cfg(feature = "avif")]
 mod avif;
+mod bombs;
 mod conversions;
 mod corpus;
 mod damage;
+mod frames;
 mod icons;
 mod keeping;
 mod looks;

@@ -179,7 +179,8 @@ impl AvifMeta {
                 let (primaries, transfer, matrix) = (number()?, number()?, number()?);
                 self.cicp = Some(Cicp { primaries, transfer, matrix, is_full_range: content.take(1)?[0] & 0x80 != 0 });
             }
-            b"prof" | b"rICC" => self.icc_profile = Some(content.0.to_vec()),
+            // One is all that a picture may have; copying each of thousands would take long.
+            b"prof" | b"rICC" if self.icc_profile.is_none() => self.icc_profile = Some(content.0.to_vec()),
             _ => {}
         }
         Ok(())

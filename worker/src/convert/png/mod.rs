@@ -1,9 +1,9 @@
-//! PNG out, still and animated.
+//! PNG out, still and animated, and the frames of animated ones.
 
 mod choice;
-mod deep;
 mod deflate;
 mod filter;
+mod frames;
 mod huffman;
 mod matches;
 mod parts;
@@ -16,8 +16,8 @@ use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
 use choice::Chooser;
-pub(super) use deep::frames as deep_frames;
 use deflate::Search;
+pub(super) use frames::frames;
 use parts::Parts;
 
 /// Level of libdeflate.

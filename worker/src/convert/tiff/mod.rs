@@ -10,7 +10,7 @@ use tintype_store::ConversionLimits;
 
 use super::{
     ConvertError,
-    decode::{Raw, check_size},
+    decode::{Raw, check_memory, check_size},
     inks::Inks,
     pixels::with_straight_alpha,
 };
@@ -228,11 +228,11 @@ impl<'a> Page<'a> {
         Ok(samples)
     }
 
-    /// Bytes that a strip or tile takes while it is read: as it was packed, with chroma for every pixel, and a row of its values. Samples that
-    /// are not shown count, too.
+    /// Bytes that a strip or tile takes while it is read, once more where pixels that share chroma get their own, and a row of its values.
+    /// Samples that are not shown count, too.
     fn chunk_memory(&self, width: usize, rows: usize) -> usize {
-        let row_bytes = self.samples.row_bytes(width);
-        2 * rows * row_bytes + width * self.samples.side_by_side * size_of::<u64>()
+        let copies = if self.shared == (1, 1) { 1 } else { 2 };
+        copies * rows * self.samples.row_bytes(width) + width * self.samples.side_by_side * size_of::<u64>()
     }
 
     /// A strip or tile as whole rows, and how long these are.

@@ -1,12 +1,15 @@
-//! WebP out, still and animated: pixels by libwebp, the container around them by hand (WebP Container Specification, RFC 9649).
+//! WebP out, still and animated: pixels by libwebp, the container around them by hand (WebP Container Specification, RFC 9649); and the frames
+//! of animated ones.
 
 mod encoder;
+mod frames;
 
 use image::{DynamicImage, RgbaImage};
 use tintype_store::{Picture, Spec};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, pixels::without_grey, rectangle::Rectangle};
 use encoder::Pixels;
+pub(super) use frames::frames;
 
 /// In pixels; libwebp's own limit.
 pub(super) const MAX_SIDE_PIXELS: u32 = 16_383;
@@ -17,6 +20,12 @@ const HAS_ANIMATION: u8 = 1 << 1;
 const HAS_XMP: u8 = 1 << 2;
 const HAS_EXIF: u8 = 1 << 3;
 const HAS_ALPHA: u8 = 1 << 4;
+
+/// `RIFF`, a size, `WEBP`.
+const RIFF_BYTES: usize = 12;
+
+/// Chunks of a picture: its alpha apart, and lossy or lossless pixels.
+const PIXELS: [[u8; 4]; 3] = [*b"ALPH", *b"VP8 ", *b"VP8L"];
 
 /// Writes a still picture of 8-bit pixels.
 pub(super) fn encode_still(image: DynamicImage, spec: &Spec, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
@@ -70,19 +79,23 @@ fn anmf(part: &Rectangle, image: &RgbaImage, delay_ms: u32, spec: &Spec) -> Resu
 
 /// The chunks of a file that hold its pixels.
 fn bitstream(file: &[u8]) -> Vec<u8> {
-    const RIFF_BYTES: usize = 12;
     let mut pixels = Vec::with_capacity(file.len());
-    let mut rest = &file[RIFF_BYTES..];
-    while let Some((name, after)) = rest.split_first_chunk::<4>() {
-        let Some((size, after)) = after.split_first_chunk::<4>() else { break };
-        let size = u32::from_le_bytes(*size) as usize;
-        let data = &after[..size.min(after.len())];
-        if matches!(name, b"VP8 " | b"VP8L" | b"ALPH") {
-            append(&mut pixels, *name, data);
-        }
-        rest = after.get(size + size % 2..).unwrap_or_default();
+    for (name, data) in chunks(&file[RIFF_BYTES..]).filter(|(name, _)| PIXELS.contains(name)) {
+        append(&mut pixels, name, data);
     }
     pixels
+}
+
+/// One behind the other; of one that is cut what is there.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (name, after) = rest.split_first_chunk::<4>()?;
+        let (size, after) = after.split_first_chunk::<4>()?;
+        let size = u32::from_le_bytes(*size) as usize;
+        rest = after.get(size + size % 2..).unwrap_or_default();
+        Some((*name, &after[..size.min(after.len())]))
+    })
 }
 
 fn container(width: u32, height: u32, flags: u8, pixels: &[u8], metadata: &Metadata) -> Vec<u8> {
@@ -99,8 +112,12 @@ fn container(width: u32, height: u32, flags: u8, pixels: &[u8], metadata: &Metad
             append(&mut content, name, data);
         }
     }
+    riff(&content)
+}
+
+fn riff(content: &[u8]) -> Vec<u8> {
     let mut file = Vec::with_capacity(content.len() + 8);
-    append(&mut file, *b"RIFF", &content);
+    append(&mut file, *b"RIFF", content);
     file
 }
 
