@@ -6,7 +6,8 @@ use tintype_store::{ConversionLimits, FailureReason, Format, Picture, Spec, head
 use tintype_worker::convert::{OUTPUT_FORMATS, convert};
 
 use crate::pictures::{
-    as_jpeg, as_png, converted, converted_to, decoded, encoded, gradient, largest_difference, png_with_orientation, png_with_profile,
+    as_jpeg, as_png, bitmap_with_profile, converted, converted_to, decoded, encoded, gradient, jpeg_of_rgb, largest_difference,
+    png_with_orientation, png_with_profile,
 };
 
 #[test]
@@ -258,6 +259,20 @@ fn rows_that_are_streamed_give_what_the_whole_picture_gives() {
         DynamicImage::ImageRgba8(rgba.to_rgba8()),
         DynamicImage::ImageRgb16(rgba.to_rgb16()),
         DynamicImage::ImageRgb8(rgba.to_rgb8()),
+#[test]
+fn three_components_are_no_inks_whatever_an_adobe_segment_calls_them() {
+    const YCBCR: u8 = 1;
+    const YCCK: u8 = 2;
+    let image = gradient(48, 32);
+    for is_progressive in [false, true] {
+        let rgb = as_png(&jpeg_of_rgb(&image, is_progressive, 0));
+        assert!(largest_difference(&rgb, &image) <= 3, "progressive: {is_progressive}");
+        let [ycbcr, ycck] = [YCBCR, YCCK].map(|transform| as_png(&jpeg_of_rgb(&image, is_progressive, transform)));
+        assert!(largest_difference(&ycck, &ycbcr) <= 3, "progressive: {is_progressive}");
+        assert!(largest_difference(&ycck, &image) > 100, "they are other colours");
+    }
+}
+
         DynamicImage::ImageLuma8(rgba.to_luma8()),
     ];
     let profile = ColorProfile::new_display_p3().encode().expect("a built-in profile can be encoded");

@@ -5,7 +5,7 @@ use std::io::Write;
 use image::DynamicImage;
 use tintype_store::{FailureReason, Format};
 
-use crate::pictures::{as_png, converted, encoded, gradient, largest_difference};
+use crate::pictures::{as_png, converted, encoded, gradient, jpeg_of_rgb, largest_difference};
 
 /// The tags of a page, each with values of 16 bit, and its strips or tiles.
 struct Page {
@@ -134,6 +134,14 @@ fn jpeg_in_a_tiff_is_read_with_the_colours_that_the_tiff_names() {
     let shown = image::load_from_memory(&jpeg).expect("it can be decoded");
     let page = Page::new(48, 32, &[8, 8, 8], 6, jpeg).tag(259, &[7]);
     assert!(largest_difference(&as_png(&page.bytes()), &shown) <= 2);
+    // Its Adobe segment calls the three components RGB, and the TIFF has the last word.
+    let page = |colours: u16, transform: u8| Page::new(48, 32, &[8, 8, 8], colours, jpeg_of_rgb(&image, false, transform)).tag(259, &[7]);
+    assert!(largest_difference(&as_png(&page(2, 0).bytes()), &image) <= 3);
+    for transform in [0, 2] {
+        let page = page(6, transform);
+        let shown = as_png(&jpeg_of_rgb(&image, false, 1));
+        assert!(largest_difference(&as_png(&page.bytes()), &shown) <= 3, "transform {transform}");
+    }
 }
 
 #[test]

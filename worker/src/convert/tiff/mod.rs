@@ -10,7 +10,7 @@ use tintype_store::ConversionLimits;
 
 use super::{
     ConvertError,
-    decode::{Raw, check_size},
+    decode::{Raw, check_memory, check_size},
     inks::Inks,
     pixels::with_straight_alpha,
 };
