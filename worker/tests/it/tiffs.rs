@@ -171,6 +171,27 @@ fn inks_become_colours_and_premultiplied_colours_whole() {
 }
 
 #[test]
+fn inks_keep_what_shines_through() {
+    const PREMULTIPLIED: u16 = 1;
+    const STRAIGHT: u16 = 2;
+    for (kind, cyan) in [(STRAIGHT, 255_u8), (PREMULTIPLIED, 128)] {
+        // Cyan of which half shows, nothing, and black of which all shows.
+        let pixels = [[cyan, 0, 0, 0, 128], [0, 0, 0, 0, 0], [0, 0, 0, 255, 255]].concat();
+        let expected = [0, 255, 255, 128, 255, 255, 255, 0, 0, 0, 0, 255];
+        let page = Page::new(3, 1, &[8; 5], 5, pixels.clone()).tag(338, &[kind]);
+        assert_eq!(as_png(&page.bytes()), rgba(&expected), "8 bit, kind {kind}");
+        let deep = pixels.iter().flat_map(|sample| [*sample; 2]).collect();
+        let page = Page::new(3, 1, &[16; 5], 5, deep).tag(338, &[kind]);
+        assert_eq!(as_png(&page.bytes()), DynamicImage::ImageRgba16(rgba(&expected).to_rgba16()), "16 bit, kind {kind}");
+    }
+}
+
+fn rgba(samples: &[u8]) -> DynamicImage {
+    let image = image::RgbaImage::from_raw(samples.len() as u32 / 4, 1, samples.to_vec());
+    DynamicImage::ImageRgba8(image.expect("there are four samples for each pixel"))
+}
+
+#[test]
 fn kinds_that_are_not_read_are_named() {
     let page = |tag: u16, value: u16| Page::new(2, 1, &[8], 1, vec![1, 2]).tag(tag, &[value]);
     for (input, name) in [

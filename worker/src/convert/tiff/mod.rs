@@ -12,7 +12,7 @@ use super::{
     ConvertError,
     decode::{Raw, check_memory, check_size},
     inks::Inks,
-    pixels::with_straight_alpha,
+    pixels::{divide_by_alpha, straight_8, straight_16, with_alpha, with_straight_alpha},
 };
 use chunks::{Compression, Extent, Storage};
 pub(super) use directory::Directory;
@@ -283,11 +283,7 @@ impl<'a> Page<'a> {
                 channels += 2;
             }
             Colours::YCbCr => self.convert_ycbcr(&mut samples, channels),
-            Colours::Inks => {
-                let inks = samples.chunks_exact(channels).flat_map(|pixel| pixel[..4].iter().copied());
-                let inks = if deep { Inks::Sixteen(inks.collect()) } else { Inks::Eight(inks.map(|ink| ink as u8).collect()) };
-                return Ok(inks.into_srgb(width, height, self.directory.bytes(ICC_PROFILE)));
-            }
+            Colours::Inks => return Ok(self.image_of_inks(samples)),
             Colours::BlackIsZero | Colours::Rgb => {}
         }
         let image = if deep && self.colours != Colours::Palette {
@@ -311,6 +307,21 @@ impl<'a> Page<'a> {
     }
 
     /// 8-bit colours for indices; an alpha stays behind them.
+    /// What shines through stays beside the colours that the inks make.
+    fn image_of_inks(&self, mut samples: Vec<u16>) -> DynamicImage {
+        let (channels, deep) = (self.channels(), self.samples.is_deep());
+        if self.alpha == Alpha::Premultiplied {
+            let straight = |ink: u16, alpha: u16| if deep { straight_16(ink, alpha) } else { straight_8(ink as u8, alpha as u8).into() };
+            divide_by_alpha(&mut samples, channels, straight);
+        }
+        let alpha: Vec<u16> = samples.iter().skip(4).step_by(channels).copied().collect();
+        let inks = samples.chunks_exact(channels).flat_map(|pixel| pixel[..4].iter().copied());
+        let inks = if deep { Inks::Sixteen(inks.collect()) } else { Inks::Eight(inks.map(|ink| ink as u8).collect()) };
+        drop(samples);
+        let image = inks.into_srgb(self.width as u32, self.height as u32, self.directory.bytes(ICC_PROFILE));
+        if self.alpha == Alpha::None { image } else { with_alpha(image, &alpha) }
+    }
+
     fn colours_of_palette(&self, samples: &[u16]) -> Result<Vec<u16>, ConvertError> {
         let map = self.directory.unsigned(320).ok_or_else(|| ConvertError::corrupt("it has no palette"))?;
         let colours = map.len() / 3;
