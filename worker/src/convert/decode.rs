@@ -34,6 +34,8 @@ pub(super) struct Upright {
     pub(super) height: u32,
     /// How much of each side `image` has: all 8, or less where that is enough.
     pub(super) eighths: u32,
+    /// Where the picture begins in `image`, from the left and from the top, in pixels of `image`.
+    pub(super) begins_at: (f64, f64),
 }
 
 impl Raw {
@@ -70,7 +72,21 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limit
         }
         None => (image.width(), image.height(), 8),
     };
-    Ok(Upright { image, width, height, eighths })
+    let beyond = |shrunk: u32, side: u32| f64::from(shrunk) - f64::from(side) * f64::from(eighths) / 8.0;
+    // Where sides were rounded up, there is more than the picture at its right and its bottom, as stored.
+    let (at_left, at_top) = turned_edges(raw.orientation);
+    let begins_at = (if at_left { beyond(image.width(), width) } else { 0.0 }, if at_top { beyond(image.height(), height) } else { 0.0 });
+    Ok(Upright { image, width, height, eighths, begins_at })
+}
+
+/// Whether the right or the bottom of a stored picture is seen at the left, and at the top.
+fn turned_edges(orientation: Orientation) -> (bool, bool) {
+    match orientation {
+        Orientation::NoTransforms | Orientation::Rotate90FlipH => (false, false),
+        Orientation::FlipHorizontal | Orientation::Rotate90 => (true, false),
+        Orientation::FlipVertical | Orientation::Rotate270 => (false, true),
+        Orientation::Rotate180 | Orientation::Rotate270FlipH => (true, true),
+    }
 }
 
 /// The sides of a stored picture as people see them.
