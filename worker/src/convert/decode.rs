@@ -53,7 +53,10 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limit
         Format::Tiff => tiff::decode(input, limits)?,
         Format::Avif => avif::decode(input, limits)?,
         Format::Ico => ico::decode(input, limits)?,
-        Format::Bmp => through_image(&bitmap_with_known_header(input), header.format, limits)?,
+        Format::Bmp => {
+            let raw = through_image(&bitmap_with_known_header(input), header.format, limits)?;
+            Raw { icc_profile: profile_of_bitmap(input), ..raw }
+        }
         Format::Png if header.frame_count > 1 && has_separate_default_image(input)? => first_of_apng(input, limits)?,
         format => through_image(input, format, limits)?,
     };
@@ -185,6 +188,20 @@ fn bitmap_with_known_header(input: &[u8]) -> Cow<'_, [u8]> {
         known[at].copy_from_slice(&to.to_le_bytes());
     }
     Cow::Owned(known)
+}
+
+/// The profile that a bitmap of the newest kind (`BITMAPV5HEADER`) has embedded. A linked one lies in another file.
+fn profile_of_bitmap(input: &[u8]) -> Option<Vec<u8>> {
+    const FILE_HEADER_BYTES: usize = 14;
+    const HEADER_BYTES: u32 = 124;
+    const EMBEDDED: u32 = u32::from_be_bytes(*b"MBED");
+    let header = input.get(FILE_HEADER_BYTES..)?;
+    let number = |at: usize| header.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    if (number(0)?, number(56)?) != (HEADER_BYTES, EMBEDDED) {
+        return None;
+    }
+    let (start, size_bytes) = (number(112)? as usize, number(116)? as usize);
+    header.get(start..start.checked_add(size_bytes)?).map(<[u8]>::to_vec)
 }
 
 /// ICC profile and orientation; those that cannot be read count as absent, since the pixels are what matters.

@@ -149,6 +149,19 @@ fn a_grey_profile_is_converted_and_stays_grey() {
 }
 
 #[test]
+fn a_profile_in_a_bitmap_is_applied_as_one_in_a_png_is() {
+    // Its rows are filled up to whole words.
+    let image = gradient(41, 30);
+    let profile = ColorProfile::new_display_p3().encode().expect("a built-in profile can be encoded");
+    let bitmap = bitmap_with_profile(&image.to_rgb8(), &profile);
+    let shown = as_png(&bitmap);
+    assert_ne!(shown, image);
+    assert_eq!(shown, as_png(&png_with_profile(&image, profile)));
+    // The last byte is the profile's.
+    assert_eq!(as_png(&bitmap[..bitmap.len() - 1]), image, "a profile that is not whole counts as none");
+}
+
+#[test]
 fn profiles_that_say_nothing_new_change_no_pixel() {
     let image = gradient(40, 30);
     let srgb = ColorProfile::new_srgb().encode().expect("a built-in profile can be encoded");
