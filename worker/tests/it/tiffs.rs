@@ -192,6 +192,27 @@ fn rgba(samples: &[u8]) -> DynamicImage {
 }
 
 #[test]
+fn alpha_beside_a_palette_is_scaled_from_any_depth() {
+    let mut map = vec![0_u16; 3 * 16];
+    (map[1], map[16 + 2]) = (65_535, 65_535);
+    let page = |bits: u16, strip: &[u8]| Page::new(3, 1, &[bits; 2], 3, strip.to_vec()).tag(338, &[2]).tag(320, &map).bytes();
+    let expected = |middle: u8| rgba(&[255, 0, 0, 0, 0, 255, 0, middle, 255, 0, 0, 255]);
+    assert_eq!(as_png(&page(16, &[1, 0, 0, 0, 2, 0, 0x80, 0x80, 1, 0, 0xFF, 0xFF])), expected(128));
+    assert_eq!(as_png(&page(8, &[1, 0, 2, 128, 1, 255])), expected(128));
+    assert_eq!(as_png(&page(4, &[0x10, 0x28, 0x1F])), expected(136));
+}
+
+#[test]
+fn an_orientation_that_there_is_not_means_upright() {
+    for orientation in [0, 9, 256 + 6] {
+        let page = Page::new(2, 1, &[8], 1, vec![1, 2]).tag(274, &[orientation]);
+        let shown = as_png(&page.bytes());
+        assert_eq!((shown.width(), shown.height()), (2, 1), "orientation {orientation}");
+    }
+    assert_eq!(as_png(&Page::new(2, 1, &[8], 1, vec![1, 2]).tag(274, &[6]).bytes()).height(), 2);
+}
+
+#[test]
 fn kinds_that_are_not_read_are_named() {
     let page = |tag: u16, value: u16| Page::new(2, 1, &[8], 1, vec![1, 2]).tag(tag, &[value]);
     for (input, name) in [
