@@ -121,11 +121,9 @@ pub(super) fn check_memory(needed: u64, limits: &ConversionLimits) -> Result<(),
     Ok(())
 }
 
-/// The limits that `image` passes on to its decoders.
+/// The limits that `image` passes on to its decoders. Sides are not among them: [`check_size`] says which one is too long.
 pub(super) fn decoder_limits(limits: &ConversionLimits) -> Limits {
-    let mut passed_on = Limits::default();
-    passed_on.max_image_width = Some(limits.image.max_side_pixels);
-    passed_on.max_image_height = Some(limits.image.max_side_pixels);
+    let mut passed_on = Limits::no_limits();
     passed_on.max_alloc = Some(limits.memory_bytes);
     passed_on
 }
@@ -138,16 +136,18 @@ fn has_separate_default_image(input: &[u8]) -> Result<bool, ConvertError> {
 }
 
 fn first_of_apng(input: &[u8], limits: &ConversionLimits) -> Result<Raw, ConvertError> {
-    let mut decoder = PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)).map_err(ConvertError::decoding)?;
+    let mut decoder = PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits))
+        .map_err(|error| ConvertError::decoding_within(error, limits))?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, u64::from(width) * u64::from(height) * 4, limits)?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
     let mut frames = match super::png::deep_frames(input, limits)? {
         Some((_, frames)) => Frames::new(Box::new(frames)),
-        None => decoder.apng().map_err(ConvertError::decoding)?.into_frames(),
+        None => decoder.apng().map_err(|error| ConvertError::decoding_within(error, limits))?.into_frames(),
     };
     let frame = frames.next();
-    let frame = frame.ok_or_else(|| ConvertError::corrupt("it has no frame"))?.map_err(ConvertError::decoding)?;
+    let frame = frame.ok_or_else(|| ConvertError::corrupt("it has no frame"))?;
+    let frame = frame.map_err(|error| ConvertError::decoding_within(error, limits))?;
     Ok(Raw { image: DynamicImage::ImageRgba8(frame.into_buffer()), icc_profile, orientation, shrunk: None })
 }
 
@@ -166,11 +166,11 @@ pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLim
     };
     let mut reader = ImageReader::with_format(Cursor::new(input), format);
     reader.limits(decoder_limits(limits));
-    let mut decoder = reader.into_decoder().map_err(ConvertError::decoding)?;
+    let mut decoder = reader.into_decoder().map_err(|error| ConvertError::decoding_within(error, limits))?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
-    let image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| ConvertError::decoding_within(error, limits))?;
     Ok(Raw { image, icc_profile, orientation, shrunk: None })
 }
 

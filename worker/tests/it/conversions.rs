@@ -227,7 +227,24 @@ fn limits_hold_for_what_the_decoder_finds_whatever_the_header_was_said_to_be() {
         (header.width, header.height) = (1, 1);
         let error = convert(&input, &header, &Spec::new(Format::Bmp), &limits).expect_err("it is too large");
         assert_eq!(error.reason, FailureReason::ResourceLimit, "{error}");
+        assert!(error.message.contains("300, more than the limit of 250"), "{error}");
     }
+}
+
+#[test]
+fn memory_that_a_decoder_may_not_take_is_refused_with_the_limit() {
+    // Text that takes more memory than the pixels do.
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, 4, 4);
+    encoder.add_text_chunk("Comment".to_owned(), "x".repeat(100_000)).expect("PNG has text");
+    let mut writer = encoder.write_header().expect("it can be encoded");
+    writer.write_image_data(&[0; 16]).expect("it can be encoded");
+    writer.finish().expect("it can be encoded");
+    let header = read_header(&png).expect("the header is good");
+    let limits = ConversionLimits { memory_bytes: 50_000, ..ConversionLimits::default() };
+    let error = convert(&png, &header, &Spec::new(Format::Png), &limits).expect_err("it takes too much");
+    assert_eq!(error.reason, FailureReason::ResourceLimit, "{error}");
+    assert!(error.message.contains("50000 bytes") && error.message.contains("conversion_memory_bytes"), "{error}");
 }
 
 #[test]
@@ -240,6 +257,20 @@ fn a_picture_that_the_target_cannot_hold_is_refused() {
     assert_eq!(error.reason, FailureReason::UnsupportedOutput);
     assert!(error.message.contains("16383"), "{error}");
     assert!(convert(&wide, &header, &Spec::new(Format::Jpeg), &limits).is_ok());
+}
+
+#[test]
+fn three_components_are_no_inks_whatever_an_adobe_segment_calls_them() {
+    const YCBCR: u8 = 1;
+    const YCCK: u8 = 2;
+    let image = gradient(48, 32);
+    for is_progressive in [false, true] {
+        let rgb = as_png(&jpeg_of_rgb(&image, is_progressive, 0));
+        assert!(largest_difference(&rgb, &image) <= 3, "progressive: {is_progressive}");
+        let [ycbcr, ycck] = [YCBCR, YCCK].map(|transform| as_png(&jpeg_of_rgb(&image, is_progressive, transform)));
+        assert!(largest_difference(&ycck, &ycbcr) <= 3, "progressive: {is_progressive}");
+        assert!(largest_difference(&ycck, &image) > 100, "they are other colours");
+    }
 }
 
 #[test]
@@ -272,20 +303,6 @@ fn rows_that_are_streamed_give_what_the_whole_picture_gives() {
         DynamicImage::ImageRgba8(rgba.to_rgba8()),
         DynamicImage::ImageRgb16(rgba.to_rgb16()),
         DynamicImage::ImageRgb8(rgba.to_rgb8()),
-#[test]
-fn three_components_are_no_inks_whatever_an_adobe_segment_calls_them() {
-    const YCBCR: u8 = 1;
-    const YCCK: u8 = 2;
-    let image = gradient(48, 32);
-    for is_progressive in [false, true] {
-        let rgb = as_png(&jpeg_of_rgb(&image, is_progressive, 0));
-        assert!(largest_difference(&rgb, &image) <= 3, "progressive: {is_progressive}");
-        let [ycbcr, ycck] = [YCBCR, YCCK].map(|transform| as_png(&jpeg_of_rgb(&image, is_progressive, transform)));
-        assert!(largest_difference(&ycck, &ycbcr) <= 3, "progressive: {is_progressive}");
-        assert!(largest_difference(&ycck, &image) > 100, "they are other colours");
-    }
-}
-
         DynamicImage::ImageLuma8(rgba.to_luma8()),
     ];
     let profile = ColorProfile::new_display_p3().encode().expect("a built-in profile can be encoded");
