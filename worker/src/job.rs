@@ -20,7 +20,7 @@ use crate::{
     making::Made,
 };
 
-/// Attempts after a failure that may have come from outside the image: memory or time that others took.
+/// Attempts when the converter was lost, which may have come from outside the image: memory or time that others took.
 const ATTEMPTS_AFTER_A_CRASH: u32 = 2;
 
 /// After it a hint that only newer workers can follow may reach one of them.
@@ -46,8 +46,10 @@ pub(crate) enum JobError {
     GiveBack(StoreError),
     /// The worker stops at once.
     Stopping,
-    /// The attempt counts; whether another one follows depends on the reason.
+    /// It lies with the image, its spec or their limits: another attempt would end in the same way.
     Failed(Failure),
+    /// The attempt counts, but what ended it may have come from outside the image, so another one may follow.
+    Interrupted(Failure),
     /// Somebody else holds the rendition, or the image is deleted: the result is nobody's.
     LeaseLost,
 }
@@ -55,6 +57,10 @@ pub(crate) enum JobError {
 impl JobError {
     pub(crate) fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
         Self::Failed(Failure { reason, message: message.into() })
+    }
+
+    pub(crate) fn interrupted(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self::Interrupted(Failure { reason, message: message.into() })
     }
 }
 
@@ -78,7 +84,7 @@ impl From<StoreError> for JobError {
             Kind::Corrupt => Self::failed(FailureReason::OriginalDamaged, "the stored original is missing or damaged"),
             Kind::Internal | Kind::Misconfigured | Kind::AlreadyExists => {
                 warn!(error = &error as &dyn Error, "a store has a defect");
-                Self::failed(FailureReason::AttemptsExhausted, "every attempt ended with an error of the service")
+                Self::interrupted(FailureReason::AttemptsExhausted, "every attempt ended with an error of the service")
             }
         }
     }
@@ -138,7 +144,7 @@ impl Workplace {
             Err(JobError::LeaseLost) => "lease_lost",
             Err(JobError::Stopping) => "stopped",
             Err(JobError::GiveBack(_)) => "given_back",
-            Err(JobError::Failed(failure)) => failure.reason.name(),
+            Err(JobError::Failed(failure) | JobError::Interrupted(failure)) => failure.reason.name(),
         };
         counter!("tintype_conversions_total", "outcome" => outcome).increment(1);
         histogram!("tintype_conversion_seconds", "outcome" => outcome).record(begun.elapsed());
@@ -195,12 +201,12 @@ impl Workplace {
                 warn!(error = &error as &dyn Error, delay_ms = delay.as_millis(), "gave rendition {} back", job.rendition);
                 self.release(job, delay, true).await
             }
-            JobError::Failed(failure) if job.attempt < self.attempts_allowed(failure.reason) => {
+            JobError::Interrupted(failure) if job.attempt < self.attempts_allowed(failure.reason) => {
                 let Failure { reason, message } = failure;
                 warn!(reason = reason.name(), "attempt {} at rendition {} failed: {message}", job.attempt, job.rendition);
                 self.release(job, delay_after(job.attempt), false).await
             }
-            JobError::Failed(failure) => {
+            JobError::Failed(failure) | JobError::Interrupted(failure) => {
                 let Failure { reason, message } = &failure;
                 info!(reason = reason.name(), "rendition {} of image {} cannot be made: {message}", job.rendition, job.image);
                 self.told(self.stores.catalog.fail(job, &failure, Timestamp::now()), Answer::Ack).await
@@ -259,18 +265,9 @@ impl Workplace {
         }
     }
 
+    /// Attempts at what was interrupted for this reason.
     fn attempts_allowed(&self, reason: FailureReason) -> u32 {
         let max_attempts = self.config.limits.max_attempts;
-        match reason {
-            FailureReason::DecoderCrash | FailureReason::DecoderTimeout | FailureReason::ResourceLimit => {
-                ATTEMPTS_AFTER_A_CRASH.min(max_attempts)
-            }
-            FailureReason::AttemptsExhausted => max_attempts,
-            FailureReason::CorruptInput
-            | FailureReason::UnsupportedInput
-            | FailureReason::UnsupportedOutput
-            | FailureReason::OriginalDamaged
-            | FailureReason::Unknown => 1,
-        }
+        if reason == FailureReason::AttemptsExhausted { max_attempts } else { ATTEMPTS_AFTER_A_CRASH.min(max_attempts) }
     }
 }

@@ -50,6 +50,7 @@ impl Workplace {
                 let made = self.convert_in(pool, &original, job, held).await;
                 let pool::Made { bytes, picture, thumbhash } = made.map_err(|error| match error {
                     NoResult::Failed(failure) => JobError::Failed(failure),
+                    NoResult::Interrupted(failure) => JobError::Interrupted(failure),
                     NoResult::Machine(error) => error.into(),
                 })?;
                 (bytes, picture, thumbhash)
@@ -101,11 +102,11 @@ impl Workplace {
             Ok(Err(ended)) => {
                 let cause = ended.try_into_panic().map_or_else(|ended| ended.to_string(), |panic| panic_message(&*panic));
                 warn!("the converter crashed: {cause}");
-                Err(JobError::failed(FailureReason::DecoderCrash, "the converter crashed"))
+                Err(JobError::interrupted(FailureReason::DecoderCrash, "the converter crashed"))
             }
             Err(_) => {
                 let message = format!("the conversion took longer than {} s", limit.as_secs_f64());
-                Err(JobError::failed(FailureReason::DecoderTimeout, message))
+                Err(JobError::interrupted(FailureReason::DecoderTimeout, message))
             }
         }
     }

@@ -67,6 +67,19 @@ async fn damaged_pixels_fail_at_once_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_picture_beyond_a_limit_fails_at_once_with_the_limit() {
+    let mut service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    service.config.limits.image.max_side_pixels = 39;
+    service.follow(&image, Arc::new(convert)).await;
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt), (RenditionState::Failed, 1));
+    let failure = rendition.failure.expect("it failed");
+    assert_eq!(failure.reason, FailureReason::ResourceLimit);
+    assert!(failure.message.contains("40, more than the limit of 39"), "{}", failure.message);
+}
+
+#[tokio::test]
 async fn a_missing_original_fails_at_once() {
     let service = Service::new().await;
     let image = service.upload(&picture()).await;

@@ -36,6 +36,8 @@ pub(super) struct Upright {
     pub(super) height: u32,
     /// How much of each side `image` has: all 8, or less where that is enough.
     pub(super) eighths: u32,
+    /// Where the picture begins in `image`, from the left and from the top, in pixels of `image`.
+    pub(super) begins_at: (f64, f64),
 }
 
 impl Raw {
@@ -53,13 +55,16 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limit
         Format::Tiff => tiff::decode(input, limits)?,
         Format::Avif => avif::decode(input, limits)?,
         Format::Ico => ico::decode(input, limits)?,
-        Format::Bmp => through_image(&bitmap_with_known_header(input), header.format, limits)?,
+        Format::Bmp => {
+            let raw = through_image(&bitmap_with_known_header(input), header.format, limits)?;
+            Raw { icc_profile: profile_of_bitmap(input), ..raw }
+        }
         Format::Png if has_separate_default_image(input)? => {
             let frames = png::frames(input, limits)?.map(|(_, frames)| frames);
-            first_of_animation(PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)), frames)?
+            first_of_animation(PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)), frames, limits)?
         }
         Format::WebP => match webp::frames(input, limits)? {
-            Some((_, frames)) => first_of_animation(WebPDecoder::new(Cursor::new(input)), Some(frames))?,
+            Some((_, frames)) => first_of_animation(WebPDecoder::new(Cursor::new(input)), Some(frames), limits)?,
             None => through_image(input, header.format, limits)?,
         },
         format => through_image(input, format, limits)?,
@@ -79,7 +84,21 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limit
         }
         None => (image.width(), image.height(), 8),
     };
-    Ok(Upright { image, width, height, eighths })
+    let beyond = |shrunk: u32, side: u32| f64::from(shrunk) - f64::from(side) * f64::from(eighths) / 8.0;
+    // Where sides were rounded up, there is more than the picture at its right and its bottom, as stored.
+    let (at_left, at_top) = turned_edges(raw.orientation);
+    let begins_at = (if at_left { beyond(image.width(), width) } else { 0.0 }, if at_top { beyond(image.height(), height) } else { 0.0 });
+    Ok(Upright { image, width, height, eighths, begins_at })
+}
+
+/// Whether the right or the bottom of a stored picture is seen at the left, and at the top.
+fn turned_edges(orientation: Orientation) -> (bool, bool) {
+    match orientation {
+        Orientation::NoTransforms | Orientation::Rotate90FlipH => (false, false),
+        Orientation::FlipHorizontal | Orientation::Rotate90 => (true, false),
+        Orientation::FlipVertical | Orientation::Rotate270 => (false, true),
+        Orientation::Rotate180 | Orientation::Rotate270FlipH => (true, true),
+    }
 }
 
 /// The sides of a stored picture as people see them.
@@ -111,11 +130,9 @@ pub(super) fn check_memory(needed: u64, limits: &ConversionLimits) -> Result<(),
     Ok(())
 }
 
-/// The limits that `image` passes on to its decoders.
+/// The limits that `image` passes on to its decoders. Sides are not among them: [`check_size`] says which one is too long.
 pub(super) fn decoder_limits(limits: &ConversionLimits) -> Limits {
-    let mut passed_on = Limits::default();
-    passed_on.max_image_width = Some(limits.image.max_side_pixels);
-    passed_on.max_image_height = Some(limits.image.max_side_pixels);
+    let mut passed_on = Limits::no_limits();
     passed_on.max_alloc = Some(limits.memory_bytes);
     passed_on
 }
@@ -130,8 +147,9 @@ fn has_separate_default_image(input: &[u8]) -> Result<bool, ConvertError> {
 fn first_of_animation(
     decoder: ImageResult<impl ImageDecoder>,
     frames: Option<impl Iterator<Item = Result<Shown, ConvertError>>>,
+    limits: &ConversionLimits,
 ) -> Result<Raw, ConvertError> {
-    let mut decoder = decoder.map_err(ConvertError::decoding)?;
+    let mut decoder = decoder.map_err(|error| ConvertError::decoding_within(error, limits))?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
     let first = frames.and_then(|mut frames| frames.next()).ok_or_else(|| ConvertError::corrupt("it has no frame"))?;
     let mut image = DynamicImage::ImageRgba8(first?.image);
@@ -156,11 +174,11 @@ pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLim
     };
     let mut reader = ImageReader::with_format(Cursor::new(input), format);
     reader.limits(decoder_limits(limits));
-    let mut decoder = reader.into_decoder().map_err(ConvertError::decoding)?;
+    let mut decoder = reader.into_decoder().map_err(|error| ConvertError::decoding_within(error, limits))?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
     let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
-    let image = DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| ConvertError::decoding_within(error, limits))?;
     Ok(Raw { image, icc_profile, orientation, shrunk: None })
 }
 
@@ -178,6 +196,20 @@ fn bitmap_with_known_header(input: &[u8]) -> Cow<'_, [u8]> {
         known[at].copy_from_slice(&to.to_le_bytes());
     }
     Cow::Owned(known)
+}
+
+/// The profile that a bitmap of the newest kind (`BITMAPV5HEADER`) has embedded. A linked one lies in another file.
+fn profile_of_bitmap(input: &[u8]) -> Option<Vec<u8>> {
+    const FILE_HEADER_BYTES: usize = 14;
+    const HEADER_BYTES: u32 = 124;
+    const EMBEDDED: u32 = u32::from_be_bytes(*b"MBED");
+    let header = input.get(FILE_HEADER_BYTES..)?;
+    let number = |at: usize| header.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    if (number(0)?, number(56)?) != (HEADER_BYTES, EMBEDDED) {
+        return None;
+    }
+    let (start, size_bytes) = (number(112)? as usize, number(116)? as usize);
+    header.get(start..start.checked_add(size_bytes)?).map(<[u8]>::to_vec)
 }
 
 /// ICC profile and orientation; those that cannot be read count as absent, since the pixels are what matters.

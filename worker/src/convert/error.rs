@@ -1,5 +1,5 @@
 use image::{ImageError, error::LimitErrorKind};
-use tintype_store::{FailureReason, LimitExceeded};
+use tintype_store::{ConversionLimits, FailureReason, LimitExceeded};
 
 /// Characters of a message that people get to see; decoders quote what they read.
 const MAX_MESSAGE_CHARACTERS: usize = 200;
@@ -29,6 +29,17 @@ impl ConvertError {
 
     pub(super) fn resource_limit(message: impl Into<String>) -> Self {
         Self::new(FailureReason::ResourceLimit, &message.into())
+    }
+
+    /// What a decoder says that was told how much memory it may take.
+    pub(super) fn decoding_within(error: ImageError, limits: &ConversionLimits) -> Self {
+        match error {
+            ImageError::Limits(error) if error.kind() == LimitErrorKind::InsufficientMemory => Self::resource_limit(format!(
+                "decoding needs more memory than the limit of {} bytes (conversion_memory_bytes)",
+                limits.memory_bytes
+            )),
+            other => Self::decoding(other),
+        }
     }
 
     /// What a decoder says.

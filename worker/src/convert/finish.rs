@@ -10,6 +10,8 @@ use super::{ConvertError, decode::check_size, pixels};
 pub(super) struct Finish {
     sampling: Option<Sampling>,
     background: Option<Rgb>,
+    /// Where the picture begins in a frame, from the left and from the top.
+    begins_at: (f64, f64),
 }
 
 impl Finish {
@@ -19,7 +21,12 @@ impl Finish {
         if let Some(sampling) = &sampling {
             check_size(sampling.width, sampling.height, u64::from(sampling.width) * u64::from(sampling.height) * 4, limits)?;
         }
-        Ok(Self { sampling, background: spec.background })
+        Ok(Self { sampling, background: spec.background, begins_at: (0.0, 0.0) })
+    }
+
+    /// For frames that have something else in front of the picture, so many of their pixels at the left and at the top.
+    pub(super) fn beginning_at(self, begins_at: (f64, f64)) -> Self {
+        Self { begins_at, ..self }
     }
 
     /// How many eighths of each side are enough to start from: a third more than what is asked for. 1, 2, 4 or all 8.
@@ -38,7 +45,7 @@ impl Finish {
     /// For a frame of which `eighths` of each side are left, 8 for all of it.
     pub(super) fn apply(&self, mut image: DynamicImage, eighths: u32) -> DynamicImage {
         if let Some(sampling) = &self.sampling {
-            image = sampling.apply(&image, f64::from(eighths) / 8.0);
+            image = sampling.apply(&image, f64::from(eighths) / 8.0, self.begins_at);
         }
         match self.background {
             Some(colour) => pixels::onto(image, colour),
@@ -94,9 +101,9 @@ impl Sampling {
         (self.width, self.height) == (width, height)
     }
 
-    fn apply(&self, image: &DynamicImage, factor: f64) -> DynamicImage {
+    fn apply(&self, image: &DynamicImage, factor: f64, begins_at: (f64, f64)) -> DynamicImage {
         let mut target = DynamicImage::new(self.width, self.height, image.color());
-        let (left, top) = (self.left * factor, self.top * factor);
+        let (left, top) = (begins_at.0 + self.left * factor, begins_at.1 + self.top * factor);
         // Rounding may not lead beyond the edge.
         let width = (self.from_width * factor).min(f64::from(image.width()) - left);
         let height = (self.from_height * factor).min(f64::from(image.height()) - top);

@@ -1,7 +1,8 @@
 //! What a file says about itself, for those who ask to keep it.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
+use flate2::read::ZlibDecoder;
 use image::{
     ImageDecoder,
     codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
@@ -29,13 +30,16 @@ pub(super) struct Metadata {
 /// The keyword under which PNG keeps XMP.
 const XMP_KEYWORD: &[u8] = b"XML:com.adobe.xmp\0";
 
+/// What XMP may be unpacked: a few bytes stand for very many.
+const MAX_UNPACKED_XMP_BYTES: u64 = 4 << 20;
+
 impl Metadata {
     /// What cannot be read counts as absent: the pixels are what matters.
     pub(super) fn read(input: &[u8], format: Format) -> Self {
         let reader = Cursor::new(input);
         let mut found = match format {
             Format::Jpeg => of_jpeg(input),
-            Format::Png => Self { text: text_of_png(input), ..PngDecoder::new(reader).map(of).unwrap_or_default() },
+            Format::Png => of_png(input),
             Format::WebP => WebPDecoder::new(reader).map(of).unwrap_or_default(),
             Format::Gif => GifDecoder::new(reader).map(of).unwrap_or_default(),
             Format::Tiff => Directory::first(input).map(|page| of_tiff(&page)).unwrap_or_default(),
@@ -92,7 +96,28 @@ fn of_tiff(page: &Directory<'_>) -> Metadata {
     Metadata { exif: exif(page), xmp: page.bytes(XMP).map(<[u8]>::to_vec), text: Vec::new() }
 }
 
-/// Text chunks from anywhere in the file, and not those that hold XMP.
+/// Text and XMP may also stand behind the pixels, where the decoder has not been.
+fn of_png(input: &[u8]) -> Metadata {
+    let (xmp, text): (Vec<_>, Vec<_>) = text_of_png(input).into_iter().partition(|(_, data)| data.starts_with(XMP_KEYWORD));
+    let found = PngDecoder::new(Cursor::new(input)).map(of).unwrap_or_default();
+    let xmp = found.xmp.or_else(|| xmp.iter().filter(|(name, _)| name == b"iTXt").find_map(|(_, data)| xmp_of(data)));
+    Metadata { xmp, text, ..found }
+}
+
+/// The text of an `iTXt` chunk that holds XMP.
+fn xmp_of(data: &[u8]) -> Option<Vec<u8>> {
+    let [is_compressed, _, rest @ ..] = data.strip_prefix(XMP_KEYWORD)? else { return None };
+    // Behind the language and the translated keyword.
+    let text = rest.splitn(3, |byte| *byte == 0).nth(2)?;
+    if *is_compressed == 0 {
+        return Some(text.to_vec());
+    }
+    let mut unpacked = Vec::new();
+    ZlibDecoder::new(text).take(MAX_UNPACKED_XMP_BYTES + 1).read_to_end(&mut unpacked).ok()?;
+    (unpacked.len() as u64 <= MAX_UNPACKED_XMP_BYTES).then_some(unpacked)
+}
+
+/// Text chunks from anywhere in the file.
 fn text_of_png(input: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
     const SIGNATURE_BYTES: usize = 8;
     const CHECKSUM_BYTES: usize = 4;
@@ -101,7 +126,7 @@ fn text_of_png(input: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let Some((name, after)) = after.split_first_chunk::<4>() else { break };
         let Some((data, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
-        if matches!(name, b"tEXt" | b"zTXt" | b"iTXt") && !data.starts_with(XMP_KEYWORD) {
+        if matches!(name, b"tEXt" | b"zTXt" | b"iTXt") {
             text.push((*name, data.to_vec()));
         }
         rest = after.get(CHECKSUM_BYTES..).unwrap_or_default();

@@ -117,7 +117,8 @@ pub fn convert(input: &[u8], header: &ImageHeader, spec: &Spec, limits: &Convers
     }
     let upright = decode::first_frame(input, header, spec, limits)?;
     let thumbhash = Sampler::hash_of(&upright.image);
-    let image = Finish::of(spec, upright.width, upright.height, limits)?.apply(upright.image, upright.eighths);
+    let finish = Finish::of(spec, upright.width, upright.height, limits)?.beginning_at(upright.begins_at);
+    let image = finish.apply(upright.image, upright.eighths);
     let first_frame_only = header.frame_count > 1 && header.format != Format::Ico;
     let picture = Picture { width: image.width(), height: image.height(), frame_count: 1, first_frame_only };
     Ok(Converted { bytes: encode::encode(image, spec, &metadata)?, picture, thumbhash })

@@ -72,6 +72,15 @@ pub(super) fn with_straight_alpha(mut image: DynamicImage) -> DynamicImage {
     image
 }
 
+/// RGB with an alpha of its own depth, which `alpha` has one of for each pixel; other kinds of pixels stay as they are.
+pub(super) fn with_alpha(image: DynamicImage, alpha: &[u16]) -> DynamicImage {
+    match image {
+        DynamicImage::ImageRgb8(it) => DynamicImage::ImageRgba8(add_alpha(&it, alpha.iter().map(|alpha| *alpha as u8))),
+        DynamicImage::ImageRgb16(it) => DynamicImage::ImageRgba16(add_alpha(&it, alpha.iter().copied())),
+        other => other,
+    }
+}
+
 /// Grey with alpha becomes RGB with alpha, for formats that know no other kind of transparency.
 pub(super) fn without_grey_alpha(image: DynamicImage) -> DynamicImage {
     match image {
@@ -101,23 +110,42 @@ fn over_16(sample: u16, alpha: u16, behind: u16) -> u16 {
     ((sample * alpha + behind * (65_535 - alpha) + 32_767) / 65_535) as u16
 }
 
-fn straight_8(sample: u8, alpha: u8) -> u8 {
+/// A sample that was multiplied by its alpha, as it was before.
+pub(super) fn straight_8(sample: u8, alpha: u8) -> u8 {
     let (sample, alpha) = (u32::from(sample), u32::from(alpha.max(1)));
     ((sample * 255 + alpha / 2) / alpha).min(255) as u8
 }
 
-fn straight_16(sample: u16, alpha: u16) -> u16 {
+/// As [`straight_8`] does.
+pub(super) fn straight_16(sample: u16, alpha: u16) -> u16 {
     let (sample, alpha) = (u64::from(sample), u64::from(alpha.max(1)));
     ((sample * 65_535 + alpha / 2) / alpha).min(65_535) as u16
 }
 
-fn divide_by_alpha<T: Copy>(samples: &mut [T], channels: usize, straight: impl Fn(T, T) -> T) {
+/// The last channel is the alpha.
+pub(super) fn divide_by_alpha<T: Copy>(samples: &mut [T], channels: usize, straight: impl Fn(T, T) -> T) {
     for pixel in samples.chunks_exact_mut(channels) {
         let alpha = pixel[channels - 1];
         for sample in &mut pixel[..channels - 1] {
             *sample = straight(*sample, alpha);
         }
     }
+}
+
+fn add_alpha<From, To>(
+    image: &ImageBuffer<From, Vec<From::Subpixel>>,
+    alpha: impl Iterator<Item = From::Subpixel>,
+) -> ImageBuffer<To, Vec<From::Subpixel>>
+where
+    From: Pixel,
+    To: Pixel<Subpixel = From::Subpixel>,
+{
+    let mut samples = Vec::with_capacity(image.len() / usize::from(From::CHANNEL_COUNT) * usize::from(To::CHANNEL_COUNT));
+    for (pixel, alpha) in image.chunks_exact(usize::from(From::CHANNEL_COUNT)).zip(alpha) {
+        samples.extend_from_slice(pixel);
+        samples.push(alpha);
+    }
+    ImageBuffer::from_raw(image.width(), image.height(), samples).expect("there is an alpha for each pixel")
 }
 
 fn is_opaque<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>, opaque: P::Subpixel) -> bool {

@@ -54,7 +54,7 @@ pub(super) fn png_to_jpeg(
     let look = Look { width, pixels, conversion, background: spec.background.unwrap_or(Rgb::WHITE) };
     let encoder = jpeg::Encoder::new(width, height, look.has_colour(), spec.quality(), &metadata.jpeg_segments())?;
     let sampler = Sampler::new(width, height);
-    let writing = read_rows(&mut reader, height as usize, Shared::Done((encoder, look, sampler)), |writing, rows| {
+    let writing = read_rows(&mut reader, height as usize, limits, Shared::Done((encoder, look, sampler)), |writing, rows| {
         let (mut encoder, look, mut sampler) = writing.wait();
         companion::share(move || {
             write(&mut encoder, &look, &mut sampler, rows);
@@ -102,22 +102,24 @@ pub(super) fn jpeg_to_png(
 fn read_rows<T>(
     reader: &mut Reader<Cursor<&[u8]>>,
     mut left: usize,
+    limits: &ConversionLimits,
     mut made: T,
     mut take: impl FnMut(T, Vec<u8>) -> T,
 ) -> Result<T, ConvertError> {
+    let decoding = |error| ConvertError::decoding_within(image_error(error), limits);
     let line_bytes = reader.output_line_size(reader.info().width).ok_or_else(|| ConvertError::corrupt("its rows are too long"))?;
     while left > 0 {
         let count = left.min(BAND_ROWS * BANDS_AT_ONCE);
         left -= count;
         let mut rows = vec![0; count * line_bytes];
         for row in rows.chunks_exact_mut(line_bytes) {
-            let read = reader.read_row(row).map_err(|error| ConvertError::decoding(image_error(error)))?;
+            let read = reader.read_row(row).map_err(decoding)?;
             read.ok_or_else(|| ConvertError::corrupt("it ends before its last row"))?;
         }
         made = take(made, rows);
     }
     // What is behind the last row belongs to the picture's checksum.
-    reader.read_row(&mut vec![0; line_bytes]).map_err(|error| ConvertError::decoding(image_error(error)))?;
+    reader.read_row(&mut vec![0; line_bytes]).map_err(decoding)?;
     Ok(made)
 }
 

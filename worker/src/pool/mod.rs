@@ -85,8 +85,10 @@ pub struct Made {
 /// Why a pool has no result.
 #[derive(Debug)]
 pub enum NoResult {
-    /// It lies with the image.
+    /// The converter says that it lies with the image, its spec or their limits.
     Failed(Failure),
+    /// The converter was lost: it crashed, took too long, ran out of memory or gave no proper answer. That may have come from outside.
+    Interrupted(Failure),
     /// It lies with this machine, which could not give what a conversion needs.
     Machine(io::Error),
 }
@@ -112,10 +114,11 @@ impl Pool {
             None => Converter::start(&self.limits).await.map_err(NoResult::Machine)?.0,
         };
         let (result, converter) = converter.convert(original, header, spec, &self.limits).await?;
+        let lives = converter.is_some();
         if let Some(converter) = converter.filter(|converter| !converter.is_worn_out(&self.limits)) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
         }
-        result.map_err(NoResult::Failed)
+        result.map_err(|failure| if lives { NoResult::Failed(failure) } else { NoResult::Interrupted(failure) })
     }
 
     /// The one that was used last, whose memory is warmest.

@@ -6,7 +6,8 @@ use tintype_store::{ConversionLimits, FailureReason, Format, Picture, Spec, head
 use tintype_worker::convert::{OUTPUT_FORMATS, convert};
 
 use crate::pictures::{
-    as_jpeg, as_png, converted, converted_to, decoded, encoded, gradient, largest_difference, png_with_orientation, png_with_profile,
+    as_jpeg, as_png, bitmap_with_profile, converted, converted_to, decoded, encoded, gradient, jpeg_of_rgb, largest_difference,
+    png_with_orientation, png_with_profile,
 };
 
 #[test]
@@ -148,6 +149,19 @@ fn a_grey_profile_is_converted_and_stays_grey() {
 }
 
 #[test]
+fn a_profile_in_a_bitmap_is_applied_as_one_in_a_png_is() {
+    // Its rows are filled up to whole words.
+    let image = gradient(41, 30);
+    let profile = ColorProfile::new_display_p3().encode().expect("a built-in profile can be encoded");
+    let bitmap = bitmap_with_profile(&image.to_rgb8(), &profile);
+    let shown = as_png(&bitmap);
+    assert_ne!(shown, image);
+    assert_eq!(shown, as_png(&png_with_profile(&image, profile)));
+    // The last byte is the profile's.
+    assert_eq!(as_png(&bitmap[..bitmap.len() - 1]), image, "a profile that is not whole counts as none");
+}
+
+#[test]
 fn profiles_that_say_nothing_new_change_no_pixel() {
     let image = gradient(40, 30);
     let srgb = ColorProfile::new_srgb().encode().expect("a built-in profile can be encoded");
@@ -213,7 +227,24 @@ fn limits_hold_for_what_the_decoder_finds_whatever_the_header_was_said_to_be() {
         (header.width, header.height) = (1, 1);
         let error = convert(&input, &header, &Spec::new(Format::Bmp), &limits).expect_err("it is too large");
         assert_eq!(error.reason, FailureReason::ResourceLimit, "{error}");
+        assert!(error.message.contains("300, more than the limit of 250"), "{error}");
     }
+}
+
+#[test]
+fn memory_that_a_decoder_may_not_take_is_refused_with_the_limit() {
+    // Text that takes more memory than the pixels do.
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, 4, 4);
+    encoder.add_text_chunk("Comment".to_owned(), "x".repeat(100_000)).expect("PNG has text");
+    let mut writer = encoder.write_header().expect("it can be encoded");
+    writer.write_image_data(&[0; 16]).expect("it can be encoded");
+    writer.finish().expect("it can be encoded");
+    let header = read_header(&png).expect("the header is good");
+    let limits = ConversionLimits { memory_bytes: 50_000, ..ConversionLimits::default() };
+    let error = convert(&png, &header, &Spec::new(Format::Png), &limits).expect_err("it takes too much");
+    assert_eq!(error.reason, FailureReason::ResourceLimit, "{error}");
+    assert!(error.message.contains("50000 bytes") && error.message.contains("conversion_memory_bytes"), "{error}");
 }
 
 #[test]
@@ -226,6 +257,20 @@ fn a_picture_that_the_target_cannot_hold_is_refused() {
     assert_eq!(error.reason, FailureReason::UnsupportedOutput);
     assert!(error.message.contains("16383"), "{error}");
     assert!(convert(&wide, &header, &Spec::new(Format::Jpeg), &limits).is_ok());
+}
+
+#[test]
+fn three_components_are_no_inks_whatever_an_adobe_segment_calls_them() {
+    const YCBCR: u8 = 1;
+    const YCCK: u8 = 2;
+    let image = gradient(48, 32);
+    for is_progressive in [false, true] {
+        let rgb = as_png(&jpeg_of_rgb(&image, is_progressive, 0));
+        assert!(largest_difference(&rgb, &image) <= 3, "progressive: {is_progressive}");
+        let [ycbcr, ycck] = [YCBCR, YCCK].map(|transform| as_png(&jpeg_of_rgb(&image, is_progressive, transform)));
+        assert!(largest_difference(&ycck, &ycbcr) <= 3, "progressive: {is_progressive}");
+        assert!(largest_difference(&ycck, &image) > 100, "they are other colours");
+    }
 }
 
 #[test]

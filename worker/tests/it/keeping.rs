@@ -36,6 +36,27 @@ fn exif_and_xmp_go_from_every_format_to_every_other_but_for_the_orientation() {
 }
 
 #[test]
+fn xmp_behind_the_pixels_of_a_png_is_kept() {
+    for is_compressed in [false, true] {
+        let mut xmp = png::text_metadata::ITXtChunk::new("XML:com.adobe.xmp", XMP);
+        xmp.compressed = is_compressed;
+        let mut png = Vec::new();
+        let mut writer = png::Encoder::new(&mut png, 1, 1).write_header().expect("it can be encoded");
+        writer.write_image_data(&[7]).expect("it can be encoded");
+        writer.write_text_chunk(&xmp).expect("PNG has text");
+        writer.finish().expect("it can be encoded");
+        for (to, format) in [("jpeg", ImageFormat::Jpeg), ("png", ImageFormat::Png), ("webp", ImageFormat::WebP)] {
+            let made = converted_to(&png, &format!("{to} metadata")).expect("it can be converted").bytes;
+            let mut decoder = ImageReader::with_format(Cursor::new(&made), format).into_decoder().expect("it can be decoded");
+            let kept = decoder.xmp_metadata().expect("it can be read");
+            assert_eq!(kept.as_deref(), Some(XMP.as_bytes()), "{to}, compressed: {is_compressed}");
+        }
+        let dropped = converted_to(&png, "png").expect("it can be converted").bytes;
+        assert!(!dropped.windows(4).any(|name| name == b"iTXt"));
+    }
+}
+
+#[test]
 fn the_text_of_a_png_stays_in_a_png() {
     let png = converted_to(&told_png(), "png metadata").expect("it can be converted").bytes;
     let mut reader = png::Decoder::new(Cursor::new(&png)).read_info().expect("it can be decoded");

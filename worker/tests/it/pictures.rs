@@ -41,13 +41,42 @@ pub(crate) fn gradient(width: u32, height: u32) -> DynamicImage {
     DynamicImage::ImageRgb8(rgb)
 }
 
-/// A PNG with an `eXIf` chunk that holds this orientation.
-pub(crate) fn png_with_orientation(image: &DynamicImage, orientation: u8) -> Vec<u8> {
+/// EXIF that says nothing else.
+fn exif_with(orientation: u8) -> Vec<u8> {
     let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     exif.extend_from_slice(&[orientation, 0, 0, 0, 0, 0, 0, 0]);
+    exif
+}
+
+/// A JPEG with a segment of EXIF that holds this orientation.
+pub(crate) fn jpeg_with_orientation(image: &DynamicImage, orientation: u8) -> Vec<u8> {
+    let content = [&b"Exif\0\0"[..], &exif_with(orientation)].concat();
+    let length = (content.len() as u16 + 2).to_be_bytes();
+    let mut jpeg = encoded(image, ImageFormat::Jpeg);
+    jpeg.splice(2..2, [&[0xFF, 0xE1], &length[..], &content].concat());
+    jpeg
+}
+
+/// A JPEG whose three components hold red, green and blue, as its Adobe segment says with transform 0. With 1 or 2 they are YCbCr.
+pub(crate) fn jpeg_of_rgb(image: &DynamicImage, is_progressive: bool, transform: u8) -> Vec<u8> {
+    const JFIF: std::ops::Range<usize> = 2..20;
+    let mut jpeg = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut jpeg, 100);
+    encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::R_4_4_4);
+    encoder.set_progressive(is_progressive);
+    // The samples are written as they are.
+    let (width, height) = (image.width() as u16, image.height() as u16);
+    encoder.encode(image.as_bytes(), width, height, jpeg_encoder::ColorType::Ycbcr).expect("it can be encoded");
+    assert_eq!(jpeg[JFIF][..4], [0xFF, 0xE0, 0, 16], "the segment that says YCbCr");
+    jpeg.splice(JFIF, [&b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0"[..], &[transform]].concat());
+    jpeg
+}
+
+/// A PNG with an `eXIf` chunk that holds this orientation.
+pub(crate) fn png_with_orientation(image: &DynamicImage, orientation: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = PngEncoder::new(&mut bytes);
-    encoder.set_exif_metadata(exif).expect("PNG has EXIF");
+    encoder.set_exif_metadata(exif_with(orientation)).expect("PNG has EXIF");
     encoder.write_image(image.as_bytes(), image.width(), image.height(), image.color().into()).expect("it can be encoded");
     bytes
 }
@@ -59,6 +88,29 @@ pub(crate) fn png_with_profile(image: &DynamicImage, profile: Vec<u8>) -> Vec<u8
     // The encoder takes samples of 16 bit in native order.
     encoder.write_image(image.as_bytes(), image.width(), image.height(), image.color().into()).expect("it can be encoded");
     bytes
+}
+
+/// A bitmap of 24 bit with the header that can hold a profile (`BITMAPV5HEADER`), and this one behind its pixels.
+pub(crate) fn bitmap_with_profile(image: &RgbImage, profile: &[u8]) -> Vec<u8> {
+    const HEADERS_BYTES: u32 = 14 + 124;
+    let mut pixels = Vec::new();
+    for row in image.rows().rev() {
+        pixels.extend(row.flat_map(|pixel| [pixel.0[2], pixel.0[1], pixel.0[0]]));
+        pixels.resize(pixels.len().next_multiple_of(4), 0);
+    }
+    let mut bytes = vec![0; HEADERS_BYTES as usize];
+    let mut put = |at: usize, value: u32| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    let size_bytes = HEADERS_BYTES + pixels.len() as u32 + profile.len() as u32;
+    for (at, value) in [(2, size_bytes), (10, HEADERS_BYTES), (14, 124), (18, image.width()), (22, image.height())] {
+        put(at, value);
+    }
+    put(26, 24 << 16 | 1);
+    put(34, pixels.len() as u32);
+    put(70, u32::from_be_bytes(*b"MBED"));
+    put(126, HEADERS_BYTES - 14 + pixels.len() as u32);
+    put(130, profile.len() as u32);
+    bytes[..2].copy_from_slice(b"BM");
+    [bytes, pixels, profile.to_vec()].concat()
 }
 
 /// The largest difference of any sample.

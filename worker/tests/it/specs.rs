@@ -1,9 +1,9 @@
 //! What a spec asks for beside the format.
 
-use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage, metadata::Orientation};
 use tintype_store::FailureReason;
 
-use crate::pictures::{converted_to, decoded, encoded, gradient, png_with_orientation};
+use crate::pictures::{converted_to, decoded, encoded, gradient, jpeg_with_orientation, largest_difference, png_with_orientation};
 
 fn size_bytes(png: &[u8], spec: &str) -> usize {
     converted_to(png, spec).unwrap_or_else(|error| panic!("{spec}: {error}")).bytes.len()
@@ -149,6 +149,27 @@ fn a_thumbnail_of_a_jpeg_looks_like_one_of_the_same_pixels() {
     for spec in ["png width=40", "png width=80", "png width=33 height=33 fit=cover", "png width=150", "png width=20 height=50 fit=fill"] {
         let [quick, whole] =
             [&jpeg, &png].map(|input| decoded(&converted_to(input, spec).expect("it can be converted").bytes, ImageFormat::Png));
-        assert!(crate::pictures::largest_difference(&quick, &whole) <= 4, "{spec}");
+        assert!(largest_difference(&quick, &whole) <= 4, "{spec}");
+    }
+}
+
+#[test]
+fn a_turned_jpeg_is_made_smaller_as_the_upright_one_is() {
+    // Of its eighths the last one is not whole, neither across nor down; a shift by half a pixel of them is far more than rounding.
+    let wave = |at: u32| (f64::from(at) / 8.0).sin() * 60.0;
+    let image = RgbImage::from_fn(203, 101, |x, y| Rgb([(128.0 + wave(x) + wave(y)) as u8; 3]));
+    let made = |orientation: u8, spec: &str| {
+        let made = converted_to(&jpeg_with_orientation(&image.clone().into(), orientation), spec).expect("it can be converted");
+        decoded(&made.bytes, ImageFormat::Png)
+    };
+    for part in ["fit=fill", "fit=cover"] {
+        let upright = made(1, &format!("png width=18 height=9 {part}"));
+        for orientation in 2..=8 {
+            let size = if orientation < 5 { "width=18 height=9" } else { "width=9 height=18" };
+            let mut expected = upright.clone();
+            expected.apply_orientation(Orientation::from_exif(orientation).expect("there is such a one"));
+            let difference = largest_difference(&made(orientation, &format!("png {size} {part}")), &expected);
+            assert!(difference <= 3, "{difference} for orientation {orientation}, {part}");
+        }
     }
 }

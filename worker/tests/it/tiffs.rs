@@ -5,7 +5,7 @@ use std::io::Write;
 use image::DynamicImage;
 use tintype_store::{FailureReason, Format};
 
-use crate::pictures::{as_png, converted, encoded, gradient, largest_difference};
+use crate::pictures::{as_png, converted, encoded, gradient, jpeg_of_rgb, largest_difference};
 
 /// The tags of a page, each with values of 16 bit, and its strips or tiles.
 struct Page {
@@ -134,6 +134,14 @@ fn jpeg_in_a_tiff_is_read_with_the_colours_that_the_tiff_names() {
     let shown = image::load_from_memory(&jpeg).expect("it can be decoded");
     let page = Page::new(48, 32, &[8, 8, 8], 6, jpeg).tag(259, &[7]);
     assert!(largest_difference(&as_png(&page.bytes()), &shown) <= 2);
+    // Its Adobe segment calls the three components RGB, and the TIFF has the last word.
+    let page = |colours: u16, transform: u8| Page::new(48, 32, &[8, 8, 8], colours, jpeg_of_rgb(&image, false, transform)).tag(259, &[7]);
+    assert!(largest_difference(&as_png(&page(2, 0).bytes()), &image) <= 3);
+    for transform in [0, 2] {
+        let page = page(6, transform);
+        let shown = as_png(&jpeg_of_rgb(&image, false, 1));
+        assert!(largest_difference(&as_png(&page.bytes()), &shown) <= 3, "transform {transform}");
+    }
 }
 
 #[test]
@@ -160,6 +168,48 @@ fn inks_become_colours_and_premultiplied_colours_whole() {
     assert_eq!(as_png(&alpha(1).bytes()).into_rgba8().into_raw(), [100, 199, 0, 128]);
     assert_eq!(as_png(&alpha(2).bytes()).into_rgba8().into_raw(), [50, 100, 0, 128]);
     assert_eq!(as_png(&alpha(0).bytes()), DynamicImage::ImageRgb8(image::RgbImage::from_pixel(1, 1, image::Rgb([50, 100, 0]))));
+}
+
+#[test]
+fn inks_keep_what_shines_through() {
+    const PREMULTIPLIED: u16 = 1;
+    const STRAIGHT: u16 = 2;
+    for (kind, cyan) in [(STRAIGHT, 255_u8), (PREMULTIPLIED, 128)] {
+        // Cyan of which half shows, nothing, and black of which all shows.
+        let pixels = [[cyan, 0, 0, 0, 128], [0, 0, 0, 0, 0], [0, 0, 0, 255, 255]].concat();
+        let expected = [0, 255, 255, 128, 255, 255, 255, 0, 0, 0, 0, 255];
+        let page = Page::new(3, 1, &[8; 5], 5, pixels.clone()).tag(338, &[kind]);
+        assert_eq!(as_png(&page.bytes()), rgba(&expected), "8 bit, kind {kind}");
+        let deep = pixels.iter().flat_map(|sample| [*sample; 2]).collect();
+        let page = Page::new(3, 1, &[16; 5], 5, deep).tag(338, &[kind]);
+        assert_eq!(as_png(&page.bytes()), DynamicImage::ImageRgba16(rgba(&expected).to_rgba16()), "16 bit, kind {kind}");
+    }
+}
+
+fn rgba(samples: &[u8]) -> DynamicImage {
+    let image = image::RgbaImage::from_raw(samples.len() as u32 / 4, 1, samples.to_vec());
+    DynamicImage::ImageRgba8(image.expect("there are four samples for each pixel"))
+}
+
+#[test]
+fn alpha_beside_a_palette_is_scaled_from_any_depth() {
+    let mut map = vec![0_u16; 3 * 16];
+    (map[1], map[16 + 2]) = (65_535, 65_535);
+    let page = |bits: u16, strip: &[u8]| Page::new(3, 1, &[bits; 2], 3, strip.to_vec()).tag(338, &[2]).tag(320, &map).bytes();
+    let expected = |middle: u8| rgba(&[255, 0, 0, 0, 0, 255, 0, middle, 255, 0, 0, 255]);
+    assert_eq!(as_png(&page(16, &[1, 0, 0, 0, 2, 0, 0x80, 0x80, 1, 0, 0xFF, 0xFF])), expected(128));
+    assert_eq!(as_png(&page(8, &[1, 0, 2, 128, 1, 255])), expected(128));
+    assert_eq!(as_png(&page(4, &[0x10, 0x28, 0x1F])), expected(136));
+}
+
+#[test]
+fn an_orientation_that_there_is_not_means_upright() {
+    for orientation in [0, 9, 256 + 6] {
+        let page = Page::new(2, 1, &[8], 1, vec![1, 2]).tag(274, &[orientation]);
+        let shown = as_png(&page.bytes());
+        assert_eq!((shown.width(), shown.height()), (2, 1), "orientation {orientation}");
+    }
+    assert_eq!(as_png(&Page::new(2, 1, &[8], 1, vec![1, 2]).tag(274, &[6]).bytes()).height(), 2);
 }
 
 #[test]

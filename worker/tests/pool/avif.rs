@@ -54,7 +54,7 @@ fn damaged_avif_harms_only_its_own_job() {
         let Ok(header) = read_header(&file) else { continue };
         match bench.block_on(bench.pool.convert(&sealed(&file), header, Spec::new(Format::Png))) {
             Ok(_) => {}
-            Err(NoResult::Failed(failure)) => {
+            Err(NoResult::Failed(failure) | NoResult::Interrupted(failure)) => {
                 let by_nature = [FailureReason::CorruptInput, FailureReason::UnsupportedInput, FailureReason::ResourceLimit];
                 assert!(by_nature.contains(&failure.reason) || failure.reason == FailureReason::DecoderCrash, "{}", failure.message);
                 refused += 1;

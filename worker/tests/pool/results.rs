@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tintype_store::{ConversionLimits, FailureReason, Format, Spec, header::read_header};
-use tintype_worker::convert;
+use tintype_store::{ConversionLimits, FailureReason, Format, ImageHeader, Spec, header::read_header};
+use tintype_worker::{convert, pool::NoResult};
 
 use crate::{
     poison,
@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<NamedTrial> {
     vec![
         ("a_picture_is_the_same_as_without_a_process", a_picture_is_the_same_as_without_a_process),
         ("a_crash_ends_only_its_own_job", a_crash_ends_only_its_own_job),
+        ("what_a_converter_says_is_told_from_what_ended_it", what_a_converter_says_is_told_from_what_ended_it),
         ("a_hang_ends_in_time_and_leaves_no_process", a_hang_ends_in_time_and_leaves_no_process),
         ("a_memory_bomb_is_told_by_name", a_memory_bomb_is_told_by_name),
         ("what_the_system_ends_ran_out_of_memory", what_the_system_ends_ran_out_of_memory),
@@ -43,7 +44,7 @@ fn a_picture_is_the_same_as_without_a_process() {
     let refused = convert::convert(&picture, &header, &other, &ConversionLimits::default());
     if let Err(refused) = refused {
         let result = bench.block_on(bench.pool.convert(&sealed(&picture), header, other));
-        let Err(tintype_worker::pool::NoResult::Failed(failure)) = result else { panic!("{result:?}") };
+        let Err(NoResult::Failed(failure)) = result else { panic!("{result:?}") };
         assert_eq!((failure.reason, failure.message), (refused.reason, refused.message));
     }
 }
@@ -57,6 +58,18 @@ fn a_crash_ends_only_its_own_job() {
         assert!(failure.message.contains(how), "{poison}: {}", failure.message);
         assert!(bench.convert("pixel").is_ok(), "the next job gets a new converter");
         assert_ne!(bench.converter(), converter);
+    }
+}
+
+fn what_a_converter_says_is_told_from_what_ended_it() {
+    let bench = Bench::with(ConversionLimits { timeout: PATIENCE, memory_bytes: 64 << 20, ..ConversionLimits::default() });
+    let header = ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 };
+    let result_of = |poison: &str| bench.block_on(bench.pool.convert(&sealed(poison.as_bytes()), header, Spec::new(Format::Png)));
+    let refused = result_of("pid");
+    assert!(matches!(refused, Err(NoResult::Failed(_))), "{refused:?}");
+    for poison in ["crash", "eat", "say nonsense", "not-a-picture"] {
+        let ended = result_of(poison);
+        assert!(matches!(ended, Err(NoResult::Interrupted(_))), "{poison}: {ended:?}");
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) async fn converted(pool: &Pool, poison: &str) -> Result<(Vec<u8>, Pic
     let header = ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 };
     match pool.convert(&sealed(poison.as_bytes()), header, Spec::new(Format::Png)).await {
         Ok(made) => Ok((made.bytes.to_vec(), made.picture)),
-        Err(NoResult::Failed(failure)) => Err(failure),
+        Err(NoResult::Failed(failure) | NoResult::Interrupted(failure)) => Err(failure),
         Err(NoResult::Machine(error)) => panic!("this machine has room: {error}"),
     }
 }

@@ -56,8 +56,11 @@ pub(super) fn open<'a>(input: &'a [u8], limits: &ConversionLimits) -> Result<Ope
     let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(input), options.set_strict_mode(false));
     decoder.decode_headers().map_err(decoding)?;
-    let in_inks = decoder.input_colorspace().filter(|stored| matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK));
-    let (width, height) = decoder.info().map(|info| (u32::from(info.width), u32::from(info.height))).unwrap_or_default();
+    let info = decoder.info();
+    let (width, height) = info.as_ref().map(|info| (u32::from(info.width), u32::from(info.height))).unwrap_or_default();
+    // Until it decodes, the decoder takes an Adobe segment at its word for four components, even where there are three.
+    let has_four = info.is_some_and(|info| info.components == 4);
+    let in_inks = decoder.input_colorspace().filter(|stored| has_four && matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK));
     let icc_profile = decoder.icc_profile();
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms);
     let opened = Opened { input, decoder, options, in_inks, width, height, icc_profile, orientation };

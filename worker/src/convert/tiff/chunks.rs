@@ -7,7 +7,7 @@ use flate2::read::ZlibDecoder;
 use weezl::{BitOrder, LzwStatus};
 use zune_jpeg::{
     JpegDecoder,
-    zune_core::{bytestream::ZCursor, options::DecoderOptions},
+    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
 use super::super::ConvertError;
@@ -146,9 +146,15 @@ impl Storage<'_> {
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&whole[..]), options);
         let corrupt = |error| ConvertError::corrupt(format_args!("a JPEG in it: {error:?}"));
         decoder.decode_headers().map_err(corrupt)?;
-        let stored = decoder.input_colorspace().ok_or_else(|| ConvertError::corrupt("a JPEG in it has no components"))?;
-        let (width, height) = decoder.info().map(|info| (usize::from(info.width), usize::from(info.height))).unwrap_or_default();
-        let channels = stored.num_components();
+        let none = || ConvertError::corrupt("a JPEG in it has no components");
+        let (named, info) = decoder.input_colorspace().zip(decoder.info()).ok_or_else(none)?;
+        let (width, height, channels) = (usize::from(info.width), usize::from(info.height), usize::from(info.components));
+        // What an Adobe segment calls inks is these when it decodes three components.
+        let stored = match (named, channels) {
+            (ColorSpace::CMYK, 3) => ColorSpace::RGB,
+            (ColorSpace::YCCK, 3) => ColorSpace::YCbCr,
+            _ => named,
+        };
         if width > extent.width || height < extent.rows || width * channels != extent.row_bytes {
             return Err(ConvertError::corrupt("a JPEG in it has another size than its strip or tile"));
         }

@@ -12,7 +12,7 @@ use super::{
     ConvertError,
     decode::{Raw, check_memory, check_size},
     inks::Inks,
-    pixels::with_straight_alpha,
+    pixels::{divide_by_alpha, straight_8, straight_16, with_alpha, with_straight_alpha},
 };
 use chunks::{Compression, Extent, Storage};
 pub(super) use directory::Directory;
@@ -84,7 +84,7 @@ pub(super) fn decode(input: &[u8], limits: &ConversionLimits) -> Result<Raw, Con
     let page = Page::read(input, limits)?;
     let samples = page.samples(limits)?;
     let icc_profile = page.directory.bytes(ICC_PROFILE).map(<[u8]>::to_vec);
-    let orientation = page.directory.first_unsigned(ORIENTATION).and_then(|it| Orientation::from_exif(it as u8));
+    let orientation = page.directory.first_unsigned(ORIENTATION).and_then(|it| Orientation::from_exif(u8::try_from(it).ok()?));
     Ok(Raw { image: page.image(samples)?, icc_profile, orientation: orientation.unwrap_or(Orientation::NoTransforms), shrunk: None })
 }
 
@@ -256,14 +256,15 @@ impl<'a> Page<'a> {
     }
 
     fn place(&self, values: &[u64], to: &mut [u16], plane: usize) {
-        let scaled = |value: u64| if self.colours == Colours::Palette { value as u16 } else { self.samples.scaled(value) };
+        let is_index = |channel: usize| self.colours == Colours::Palette && channel == 0;
+        let scaled = |channel: usize, value: u64| if is_index(channel) { value as u16 } else { self.samples.scaled(value) };
         let channels = self.channels();
         for (pixel, values) in to.chunks_exact_mut(channels).zip(values.chunks_exact(self.samples.side_by_side)) {
             if self.in_planes {
-                pixel[plane] = scaled(values[0]);
+                pixel[plane] = scaled(plane, values[0]);
             } else {
-                for (sample, value) in pixel.iter_mut().zip(values) {
-                    *sample = scaled(*value);
+                for (channel, (sample, value)) in pixel.iter_mut().zip(values).enumerate() {
+                    *sample = scaled(channel, *value);
                 }
             }
         }
@@ -283,11 +284,7 @@ impl<'a> Page<'a> {
                 channels += 2;
             }
             Colours::YCbCr => self.convert_ycbcr(&mut samples, channels),
-            Colours::Inks => {
-                let inks = samples.chunks_exact(channels).flat_map(|pixel| pixel[..4].iter().copied());
-                let inks = if deep { Inks::Sixteen(inks.collect()) } else { Inks::Eight(inks.map(|ink| ink as u8).collect()) };
-                return Ok(inks.into_srgb(width, height, self.directory.bytes(ICC_PROFILE)));
-            }
+            Colours::Inks => return Ok(self.image_of_inks(samples)),
             Colours::BlackIsZero | Colours::Rgb => {}
         }
         let image = if deep && self.colours != Colours::Palette {
@@ -310,13 +307,29 @@ impl<'a> Page<'a> {
         Ok(if self.alpha == Alpha::Premultiplied { with_straight_alpha(image) } else { image })
     }
 
+    /// What shines through stays beside the colours that the inks make.
+    fn image_of_inks(&self, mut samples: Vec<u16>) -> DynamicImage {
+        let (channels, deep) = (self.channels(), self.samples.is_deep());
+        if self.alpha == Alpha::Premultiplied {
+            let straight = |ink: u16, alpha: u16| if deep { straight_16(ink, alpha) } else { straight_8(ink as u8, alpha as u8).into() };
+            divide_by_alpha(&mut samples, channels, straight);
+        }
+        let alpha: Vec<u16> = samples.iter().skip(4).step_by(channels).copied().collect();
+        let inks = samples.chunks_exact(channels).flat_map(|pixel| pixel[..4].iter().copied());
+        let inks = if deep { Inks::Sixteen(inks.collect()) } else { Inks::Eight(inks.map(|ink| ink as u8).collect()) };
+        drop(samples);
+        let image = inks.into_srgb(self.width as u32, self.height as u32, self.directory.bytes(ICC_PROFILE));
+        if self.alpha == Alpha::None { image } else { with_alpha(image, &alpha) }
+    }
+
     /// 8-bit colours for indices; an alpha stays behind them.
     fn colours_of_palette(&self, samples: &[u16]) -> Result<Vec<u16>, ConvertError> {
         let map = self.directory.unsigned(320).ok_or_else(|| ConvertError::corrupt("it has no palette"))?;
         let colours = map.len() / 3;
         // Some writers take 255 for white.
         let small = map.iter().all(|value| *value <= 255);
-        let in_8_bit = |value: u64| if small { value as u16 } else { ((value.min(65_535) + 128) / 257) as u16 };
+        let divided = |value: u64| ((value.min(65_535) + 128) / 257) as u16;
+        let in_8_bit = |value: u64| if small { value as u16 } else { divided(value) };
         let channels = self.channels();
         let mut mapped = Vec::with_capacity(samples.len() / channels * (channels + 2));
         for pixel in samples.chunks_exact(channels) {
@@ -325,7 +338,7 @@ impl<'a> Page<'a> {
                 let value = map.get(colour * colours + index).filter(|_| index < colours);
                 mapped.push(in_8_bit(*value.ok_or_else(|| ConvertError::corrupt("a pixel has a colour that the palette does not have"))?));
             }
-            mapped.extend(pixel[1..].iter().map(|alpha| if self.samples.is_deep() { (alpha + 128) / 257 } else { *alpha }));
+            mapped.extend(pixel[1..].iter().map(|alpha| if self.samples.is_deep() { divided((*alpha).into()) } else { *alpha }));
         }
         Ok(mapped)
     }

@@ -4,8 +4,8 @@
 use std::slice;
 
 use libwebp_sys::{
-    WebPConfig, WebPConfigLosslessPreset, WebPEncode, WebPMemoryWrite, WebPMemoryWriter, WebPMemoryWriterClear, WebPMemoryWriterInit,
-    WebPPicture, WebPPictureFree, WebPPictureImportRGB, WebPPictureImportRGBA, WebPValidateConfig,
+    WebPConfig, WebPConfigLosslessPreset, WebPEncode, WebPEncodingError, WebPMemoryWrite, WebPMemoryWriter, WebPMemoryWriterClear,
+    WebPMemoryWriterInit, WebPPicture, WebPPictureFree, WebPPictureImportRGB, WebPPictureImportRGBA, WebPValidateConfig,
 };
 use tintype_store::{Effort, Spec};
 
@@ -37,10 +37,20 @@ pub(super) fn encode(pixels: &Pixels<'_>, spec: &Spec) -> Result<Vec<u8>, Conver
     job.picture.custom_ptr = (&raw mut *job.written).cast();
     // SAFETY: picture, configuration and writer are initialised and outlive the call; nobody else holds them.
     if imported == 0 || unsafe { WebPEncode(&raw const config, &raw mut job.picture) } == 0 {
-        return Err(ConvertError::encoding(format_args!("libwebp says {:?}", job.picture.error_code)));
+        return Err(refusal(job.picture.error_code));
     }
     // SAFETY: the writer holds that many bytes until it is cleared, which happens when `job` is dropped.
     Ok(unsafe { slice::from_raw_parts(job.written.mem, job.written.size) }.to_vec())
+}
+
+/// Why libwebp makes no file.
+fn refusal(code: WebPEncodingError) -> ConvertError {
+    match code {
+        WebPEncodingError::VP8_ENC_ERROR_OUT_OF_MEMORY | WebPEncodingError::VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY => {
+            ConvertError::resource_limit("writing WebP needs more memory than a conversion may have (conversion_memory_bytes)")
+        }
+        other => ConvertError::encoding(format_args!("libwebp says {other:?}")),
+    }
 }
 
 /// Methods beyond these cost several times as much for a few per cent.
@@ -95,5 +105,22 @@ impl Drop for Job {
             WebPPictureFree(&raw mut self.picture);
             WebPMemoryWriterClear(&raw mut *self.written);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tintype_store::FailureReason;
+
+    use super::*;
+
+    #[test]
+    fn memory_that_libwebp_does_not_get_is_a_limit_and_no_fault_of_the_format() {
+        for code in [WebPEncodingError::VP8_ENC_ERROR_OUT_OF_MEMORY, WebPEncodingError::VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY] {
+            let error = refusal(code);
+            assert_eq!(error.reason, FailureReason::ResourceLimit, "{error}");
+            assert!(error.message.contains("conversion_memory_bytes"), "{error}");
+        }
+        assert_eq!(refusal(WebPEncodingError::VP8_ENC_ERROR_PARTITION0_OVERFLOW).reason, FailureReason::UnsupportedOutput);
     }
 }

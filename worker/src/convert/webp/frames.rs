@@ -94,13 +94,13 @@ fn decode(picture: &[u8], width: u32, height: u32, limits: &ConversionLimits) ->
     } else {
         riff(&[&b"WEBP"[..], &pixels].concat())
     };
-    let mut decoder = WebPDecoder::new(Cursor::new(&file[..])).map_err(ConvertError::decoding)?;
-    decoder.set_limits(decoder_limits(limits)).map_err(ConvertError::decoding)?;
+    let mut decoder = WebPDecoder::new(Cursor::new(&file[..])).map_err(|error| ConvertError::decoding_within(error, limits))?;
+    decoder.set_limits(decoder_limits(limits)).map_err(|error| ConvertError::decoding_within(error, limits))?;
     let (found_width, found_height) = decoder.dimensions();
     if (found_width, found_height) != (width, height) {
         return Err(another_size(width, height, found_width, found_height));
     }
-    Ok(DynamicImage::from_decoder(decoder).map_err(ConvertError::decoding)?.into_rgba8())
+    Ok(DynamicImage::from_decoder(decoder).map_err(|error| ConvertError::decoding_within(error, limits))?.into_rgba8())
 }
 
 /// RFC 6386, section 9.1.
