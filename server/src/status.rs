@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, error::Error, fmt, time::Duration};
 
+use axum::http::HeaderMap;
 use prost::Message as _;
 use tintype_proto::v1::ErrorReason;
 use tintype_store::{
@@ -134,8 +135,8 @@ impl Refusal {
     }
 
     /// Everybody together asks for more than there is room for now.
-    pub(crate) fn busy(message: &str) -> Self {
-        Self::new(ErrorReason::TooManyRequests, message).retry_after(RETRY_UNAVAILABLE)
+    pub(crate) fn busy(what: &str, limit: &'static str, value: usize) -> Self {
+        Self::no_room(ErrorReason::TooManyRequests, what, limit, value)
     }
 
     pub(crate) fn draining() -> Self {
@@ -153,8 +154,19 @@ impl Refusal {
     }
 
     /// This server does as much as it can.
-    pub(crate) fn overloaded() -> Self {
-        Self::new(ErrorReason::Overloaded, "the server has too many calls under way").retry_after(RETRY_UNAVAILABLE)
+    pub(crate) fn overloaded(limit: &'static str, value: usize) -> Self {
+        Self::no_room(ErrorReason::Overloaded, "calls", limit, value)
+    }
+
+    fn no_room(reason: ErrorReason, what: &str, limit: &'static str, value: usize) -> Self {
+        let seen = value + 1;
+        let message = format!("{seen} {what} at once are more than the limit of {value} ({limit})");
+        Self::new(reason, message).with("limit", limit).with("value", value).with("seen", seen).retry_after(RETRY_UNAVAILABLE)
+    }
+
+    /// What an answer of the transport should have been, which knows no reasons: to a message that is larger than it may be.
+    pub(crate) fn of_answer(headers: &HeaderMap) -> Option<Self> {
+        Some(too_large_message(&Status::from_header_map(headers)?)?.into())
     }
 
     /// A defect of ours: the log gets the cause, the client an id to find it by.
@@ -216,6 +228,16 @@ pub(crate) fn proto_status(status: &Status) -> pb::Status {
 /// What a caller is told who calls a method that does not exist.
 pub(crate) fn no_such_method() -> Status {
     Status::new(Code::Unimplemented, "no such method")
+}
+
+/// Which limit a message exceeded, if that is what the transport says: a status without details, whose text has two numbers.
+pub(crate) fn too_large_message(status: &Status) -> Option<LimitExceeded> {
+    if status.code() != Code::OutOfRange || !status.details().is_empty() {
+        return None;
+    }
+    let mut numbers = status.message().split(|letter: char| !letter.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+    let (seen, value) = (numbers.next()?, numbers.next()?);
+    Some(LimitExceeded { what: "size of the message in bytes", limit: "max_message_bytes", value, seen })
 }
 
 /// The one table from reason to code.
@@ -344,6 +366,22 @@ mod tests {
         assert_eq!(info.metadata["limit"], "max_side_pixels");
         assert_eq!(info.metadata["value"], "16383");
         assert_eq!(info.metadata["seen"], "3000000");
+    }
+
+    #[test]
+    fn only_what_the_transport_says_of_a_large_message_is_told_anew() {
+        let refusal = |status: Status| Refusal::of_answer(status.into_http::<()>().headers()).map(Status::from);
+        let large = refusal(Status::out_of_range("found 70000 bytes, the limit is: 4096 bytes")).expect("it is told anew");
+        let details = large.get_error_details();
+        let info = details.error_info().expect("error info");
+        assert_eq!(
+            (large.code(), info.reason.as_str(), info.metadata["limit"].as_str()),
+            (Code::InvalidArgument, "LIMIT_EXCEEDED", "max_message_bytes")
+        );
+        assert_eq!((info.metadata["value"].as_str(), info.metadata["seen"].as_str()), ("4096", "70000"));
+        let own = Refusal::new(ErrorReason::OffsetPastEnd, "offset 900 is past the end of the 803 bytes");
+        assert!(refusal(own.into()).is_none() && refusal(Status::internal("70000 of 4096")).is_none());
+        assert!(Refusal::of_answer(&HeaderMap::new()).is_none());
     }
 
     #[test]
