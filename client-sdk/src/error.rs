@@ -143,8 +143,12 @@ impl Error {
     }
 
     /// Said by a server that does not speak gRPC.
-    pub(crate) fn refused(code: Code, message: impl Into<String>) -> Error {
-        Error(Arc::new(Inner::Refused { code, message: message.into(), details: Box::default() }))
+    pub(crate) fn refused(code: Code, message: impl Into<String>, retry_after: Option<Duration>) -> Error {
+        let mut details = ErrorDetails::new();
+        if retry_after.is_some() {
+            details.set_retry_info(retry_after);
+        }
+        Error(Arc::new(Inner::Refused { code, message: message.into(), details: Box::new(details) }))
     }
 
     pub(crate) fn local(context: impl Into<String>, source: io::Error) -> Error {

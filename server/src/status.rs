@@ -19,6 +19,8 @@ const DOMAIN: &str = "tintype";
 const REQUEST_ID: &str = "request_id";
 /// When to ask again for a rendition that is being made.
 const RETRY_PENDING: Duration = Duration::from_millis(500);
+/// When to try again what is just coming with another request: that one may have broken off without a sign, and is given up only after a while.
+const RETRY_ARRIVING: Duration = Duration::from_secs(5);
 /// When to try again what an absent dependency or a drain refused.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
@@ -80,6 +82,12 @@ impl Refusal {
     pub(crate) fn upload_not_found(upload_id: &str) -> Self {
         Self::new(ErrorReason::UploadNotFound, format!("upload {upload_id:?} was not found"))
             .about("tintype.v1.Upload", upload_id.to_owned())
+    }
+
+    /// Another request brings the same file; whether it ever ends is not known.
+    pub(crate) fn upload_arriving(upload_id: &str) -> Self {
+        let message = format!("the file of upload {upload_id:?} is just coming with another request");
+        Self::new(ErrorReason::UploadArriving, message).retry_after(RETRY_ARRIVING)
     }
 
     pub(crate) fn upload_taken_over(upload_id: &str) -> Self {
@@ -268,7 +276,7 @@ fn code(reason: ErrorReason) -> Code {
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile | R::UploadTakenOver => Code::Aborted,
         R::StreamIdle | R::WaitTooLong | R::DeadlinePassed | R::StreamTooSlow => Code::DeadlineExceeded,
-        R::StoreUnavailable | R::Draining | R::Overloaded => Code::Unavailable,
+        R::StoreUnavailable | R::Draining | R::Overloaded | R::UploadArriving => Code::Unavailable,
         R::StoredBytesCorrupt => Code::DataLoss,
         R::Internal | R::Unspecified => Code::Internal,
     }

@@ -62,6 +62,16 @@ pub(crate) struct Behaviour {
     pub(crate) break_after_bytes: Vec<(usize, Status)>,
     /// The next calls with a single answer fail this way, before they do anything.
     pub(crate) fail_before: Vec<Status>,
+    /// The next calls with a single answer fail this way, after all was done.
+    pub(crate) fail_after: Vec<Status>,
+    /// Uploads that are not finished, by id.
+    pub(crate) unfinished: Vec<String>,
+    /// Renditions that did not fail, or were retried.
+    pub(crate) not_failed: Vec<i64>,
+    /// Where files are to be sent.
+    pub(crate) put_url: String,
+    /// How the next finishes of what was sent there are refused.
+    pub(crate) refuse_finishes: Vec<Status>,
     /// The next deletion is done, and its answer never comes.
     pub(crate) lose_answer_of_deletion: bool,
     /// Downloads send these bytes whatever they announce.
@@ -111,7 +121,8 @@ impl Fake {
             if let Some(status) = pop(&mut state.fail_before) {
                 return Err(status);
             }
-            work(state)
+            work(state)?;
+            pop(&mut state.fail_after).map_or(Ok(()), Err)
         })
     }
 
@@ -306,12 +317,20 @@ impl v1::image_service_server::ImageService for Fake {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn create_upload_url(&self, _: Request<v1::CreateUploadUrlRequest>) -> Result<Response<v1::CreateUploadUrlResponse>, Status> {
-        Err(Status::unimplemented("links are tried with the real service"))
+    async fn create_upload_url(
+        &self,
+        request: Request<v1::CreateUploadUrlRequest>,
+    ) -> Result<Response<v1::CreateUploadUrlResponse>, Status> {
+        self.single(&request, |_| Ok(()))?;
+        let (upload_id, url) = (request.into_inner().request_id, self.see(|state| state.put_url.clone()));
+        Ok(Response::new(v1::CreateUploadUrlResponse { upload_id, url, method: "PUT".into(), ..Default::default() }))
     }
-    async fn finish_upload(&self, _: Request<v1::FinishUploadRequest>) -> Result<Response<v1::FinishUploadResponse>, Status> {
-        Err(Status::unimplemented("links are tried with the real service"))
+
+    async fn finish_upload(&self, request: Request<v1::FinishUploadRequest>) -> Result<Response<v1::FinishUploadResponse>, Status> {
+        self.single(&request, |state| pop(&mut state.refuse_finishes).map_or(Ok(()), Err))?;
+        Ok(Response::new(v1::FinishUploadResponse { image: Some(self.image(1)?) }))
     }
+
     async fn create_download_url(
         &self,
         _: Request<v1::CreateDownloadUrlRequest>,
@@ -370,8 +389,14 @@ impl v1::image_service_server::ImageService for Fake {
         Err(Status::unimplemented("nothing of an upload stays"))
     }
 
-    async fn cancel_upload(&self, _: Request<v1::CancelUploadRequest>) -> Result<Response<v1::CancelUploadResponse>, Status> {
-        Err(Status::unimplemented("nothing of an upload stays"))
+    async fn cancel_upload(&self, request: Request<v1::CancelUploadRequest>) -> Result<Response<v1::CancelUploadResponse>, Status> {
+        let upload_id = &request.get_ref().upload_id;
+        self.single(&request, |state| {
+            let place = state.unfinished.iter().position(|id| id == upload_id);
+            state.unfinished.remove(place.ok_or_else(|| refusal(Code::NotFound, "UPLOAD_NOT_FOUND", None))?);
+            Ok(())
+        })?;
+        Ok(Response::new(v1::CancelUploadResponse {}))
     }
 
     async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Result<Response<v1::ListImagesResponse>, Status> {
@@ -406,7 +431,16 @@ impl v1::image_service_server::ImageService for Fake {
     }
 
     async fn retry_rendition(&self, request: Request<v1::RetryRenditionRequest>) -> Result<Response<v1::RetryRenditionResponse>, Status> {
-        self.single(&request, |_| Ok(()))?;
+        let id = request.get_ref().rendition_id;
+        self.single(&request, |state| {
+            if state.not_failed.contains(&id) {
+                let image = HashMap::from([("image_id".to_owned(), (id / 10).to_string())]);
+                let details = ErrorDetails::with_error_info("RENDITION_NOT_FAILED", "tintype", image);
+                return Err(Status::with_error_details(Code::FailedPrecondition, "it did not fail", details));
+            }
+            state.not_failed.push(id);
+            Ok(())
+        })?;
         let state = v1::RenditionState::Pending.into();
         let rendition = v1::Rendition { id: request.into_inner().rendition_id, state, ..Default::default() };
         Ok(Response::new(v1::RetryRenditionResponse { rendition: Some(rendition) }))

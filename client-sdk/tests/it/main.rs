@@ -1,6 +1,7 @@
 //! The client against a small service of the same contract, over real connections.
 
 mod calls;
+mod direct;
 mod downloads;
 mod fake;
 mod proxy;
