@@ -4,6 +4,7 @@ mod calls;
 mod direct;
 mod downloads;
 mod fake;
+mod fake_sign_in;
 mod lost_answers;
 mod proxy;
 mod uploads;
