@@ -8,7 +8,7 @@ use tintype_proto::v1::{
     admin_service_client::AdminServiceClient,
 };
 
-use crate::{Client, Error, ErrorKind, Failure, Result, Stats, Verify, list, wire};
+use crate::{Client, Error, Failure, Result, Stats, Verify, list, wire};
 
 /// Renditions that are named in one call: as many as any server takes.
 const IDS: usize = 100;
@@ -139,7 +139,7 @@ async fn retry(client: &Client, request: RetryFailuresRequest) -> Result<RetryFa
         match AdminServiceClient::new(client.channel()).retry_failures(request).await.map_err(Error::from) {
             Ok(answer) => return Ok(answer.into_inner()),
             // What was retried would be passed over the next time, and missing in the answer.
-            Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+            Err(error) if error.leaves_open() => return Err(error),
             Err(error) => call.failed(error).await?,
         }
     }

@@ -151,7 +151,7 @@ impl Client {
                 // The attempt before did it, and its answer never came.
                 Err(error) if answer_was_lost && error.is(ErrorReason::ImageNotFound) => return Ok(()),
                 Err(error) => {
-                    answer_was_lost |= error.kind() == ErrorKind::Unreachable;
+                    answer_was_lost |= error.leaves_open();
                     call.failed(error).await?;
                 }
             }
@@ -170,17 +170,31 @@ impl Client {
 
     /// Puts a failed rendition back into the queue, with all its attempts, and returns it as it is then.
     ///
-    /// Not repeated when the connection breaks: look at the image to see whether it took.
+    /// Repeated when the connection breaks or the server is away: when it took all the same, this returns how the rendition is by then.
     pub async fn retry_rendition(&self, rendition_id: i64) -> Result<Rendition> {
         let mut call = self.call();
+        let mut answer_was_lost = false;
         loop {
             let request = call.request(RetryRenditionRequest { rendition_id }).await?;
             match self.images_service().retry_rendition(request).await.map_err(Error::from) {
                 Ok(answer) => return wire::rendition(answer.into_inner().rendition),
-                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
-                Err(error) => call.failed(error).await?,
+                // The attempt before did it, and its answer never came.
+                Err(error) if answer_was_lost && error.is(ErrorReason::RenditionNotFailed) => {
+                    return self.rendition_of(&error, rendition_id).await?.ok_or(error);
+                }
+                Err(error) => {
+                    answer_was_lost |= error.leaves_open();
+                    call.failed(error).await?;
+                }
             }
         }
+    }
+
+    /// The rendition of the image that a refusal names; `None` when it names none, or the rendition is gone.
+    async fn rendition_of(&self, refusal: &Error, rendition_id: i64) -> Result<Option<Rendition>> {
+        let Some(image_id) = refusal.metadata("image_id").and_then(|id| id.parse().ok()) else { return Ok(None) };
+        let renditions = self.image(image_id).await?.renditions;
+        Ok(renditions.into_iter().find(|rendition| rendition.id == rendition_id))
     }
 
     /// Every limit in force, and the formats that are taken and made.

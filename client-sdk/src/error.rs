@@ -130,6 +130,13 @@ impl Error {
         self.reason() == Some(reason)
     }
 
+    /// Whether the call may have been carried out all the same: its answer was lost on the way, or on the server's way to its store.
+    pub(crate) fn leaves_open(&self) -> bool {
+        // Before anything of a call is done it is refused so.
+        let is_untouched = self.is(ErrorReason::Overloaded);
+        self.code() == Some(Code::Unavailable) && !is_untouched
+    }
+
     fn details(&self) -> Option<&ErrorDetails> {
         match &*self.0 {
             Inner::Refused { details, .. } => Some(details),
@@ -143,8 +150,12 @@ impl Error {
     }
 
     /// Said by a server that does not speak gRPC.
-    pub(crate) fn refused(code: Code, message: impl Into<String>) -> Error {
-        Error(Arc::new(Inner::Refused { code, message: message.into(), details: Box::default() }))
+    pub(crate) fn refused(code: Code, message: impl Into<String>, retry_after: Option<Duration>) -> Error {
+        let mut details = ErrorDetails::new();
+        if retry_after.is_some() {
+            details.set_retry_info(retry_after);
+        }
+        Error(Arc::new(Inner::Refused { code, message: message.into(), details: Box::new(details) }))
     }
 
     pub(crate) fn local(context: impl Into<String>, source: io::Error) -> Error {
@@ -253,6 +264,16 @@ mod tests {
         assert!(refused(Code::ResourceExhausted, ErrorDetails::with_retry_info(Some(Duration::ZERO))).is_retryable());
         assert!(refused(Code::Unavailable, ErrorDetails::new()).is_retryable());
         assert!(!refused(Code::FailedPrecondition, ErrorDetails::with_retry_info(Some(Duration::ZERO))).is_retryable());
+    }
+
+    #[test]
+    fn what_was_refused_before_anything_was_done_leaves_nothing_open() {
+        let reason = |reason: &str| ErrorDetails::with_error_info(reason, "tintype", HashMap::new());
+        assert!(Error::from(Status::from_error(Box::new(io::Error::from(io::ErrorKind::BrokenPipe)))).leaves_open());
+        assert!(refused(Code::Unavailable, reason("STORE_UNAVAILABLE")).leaves_open());
+        assert!(refused(Code::Unavailable, ErrorDetails::new()).leaves_open(), "as a proxy says it");
+        assert!(!refused(Code::Unavailable, reason("OVERLOADED")).leaves_open());
+        assert!(!refused(Code::NotFound, reason("IMAGE_NOT_FOUND")).leaves_open());
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use tintype_proto::v1::{CreateDownloadUrlRequest, CreateUploadUrlRequest, FinishUploadRequest, HttpHeader};
+use tonic::Code;
 
-use crate::{Client, Error, Format, Image, Result, Upload, wire};
+use crate::{Client, Error, ErrorReason, Format, Image, Result, Upload, transfers::Sent, wire};
 
 /// A picture to make a link to; from [`Client::create_download_url`] or [`Client::create_rendition_download_url`].
 #[derive(Debug, Clone)]
@@ -162,7 +163,7 @@ impl Client {
         let mut url = self.create_upload_url(start.file_name, size_bytes, sha256).request_id(start.upload_id);
         url.request.labels = start.labels;
         let mut call = self.call();
-        let upload_id = loop {
+        let image = loop {
             // With every attempt, since the link may have ended meanwhile.
             let UploadUrl { upload_id, url, headers, image, .. } = url.clone().send().await?;
             if let Some(image) = image {
@@ -174,11 +175,18 @@ impl Client {
                 progress.update(|at| at.sent_bytes = 0);
             }
             match self.transfers().put(&url, &headers, parts, size_bytes, upload.progress.clone()).await {
-                Ok(_) => break upload_id,
+                Ok(sent) => match self.finish_upload(upload_id).await {
+                    Ok(image) => break image,
+                    // What was in the way of it broke off.
+                    Err(error) if sent == Sent::Before && error.is(ErrorReason::UploadNotReceived) => {
+                        let passing = Error::refused(Code::Unavailable, error.message(), None);
+                        call.failed(passing).await.map_err(|_| error)?;
+                    }
+                    Err(error) => return Err(error),
+                },
                 Err(error) => call.failed(error).await?,
             }
         };
-        let image = self.finish_upload(upload_id).await?;
         if let Some(progress) = &upload.progress {
             progress.update(|at| (at.sent_bytes, at.persisted_bytes) = (size_bytes, size_bytes));
         }

@@ -3,7 +3,7 @@
 use futures_util::stream::BoxStream;
 use tintype_proto::v1::{ErrorReason, ListTokensRequest, RevokeTokenRequest, auth_service_client::AuthServiceClient};
 
-use crate::{Client, Error, ErrorKind, Result, TokenInfo, list};
+use crate::{Client, Error, Result, TokenInfo, list};
 
 /// The tokens of one user; from [`Client::tokens`].
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl Tokens {
                 // The attempt before did it, and its answer never came.
                 Err(error) if answer_was_lost && error.is(ErrorReason::TokenNotFound) => return Ok(()),
                 Err(error) => {
-                    answer_was_lost |= error.kind() == ErrorKind::Unreachable;
+                    answer_was_lost |= error.leaves_open();
                     call.failed(error).await?;
                 }
             }

@@ -9,7 +9,7 @@ use std::{
 use futures_util::stream;
 use reqwest::{
     Body, Certificate, Identity, StatusCode,
-    header::{CONTENT_LENGTH, HeaderName, HeaderValue},
+    header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use tintype_proto::v1::HttpHeader;
 use tonic::{Code, Status};
@@ -31,7 +31,7 @@ pub(crate) struct Transfers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
     Received,
-    /// It was received before.
+    /// It was received before, or comes with another request, of which nothing may come in the end.
     Before,
 }
 
@@ -68,7 +68,10 @@ impl Transfers {
         match answer.status() {
             status if status.is_success() => Ok(Sent::Received),
             StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Ok(Sent::Before),
-            status => Err(refused(status, &answer.text().await.unwrap_or_default())),
+            status => {
+                let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+                Err(refused(status, &answer.text().await.unwrap_or_default(), seconds.map(Duration::from_secs)))
+            }
         }
     }
 
@@ -94,7 +97,7 @@ impl Transfers {
 }
 
 /// The answer of a server that may be none of Tintype's.
-fn refused(status: StatusCode, text: &str) -> Error {
+fn refused(status: StatusCode, text: &str, retry_after: Option<Duration>) -> Error {
     let code = match status.as_u16() {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
@@ -105,7 +108,7 @@ fn refused(status: StatusCode, text: &str) -> Error {
         _ => Code::Unknown,
     };
     let told: String = text.chars().take(MAX_MESSAGE_CHARS).collect();
-    Error::refused(code, format!("the file was answered with {status}: {told}"))
+    Error::refused(code, format!("the file was answered with {status}: {told}"), retry_after)
 }
 
 impl fmt::Debug for Transfers {

@@ -12,7 +12,7 @@ use futures_util::{
 };
 use tintype_proto::v1::{CancelUploadRequest, GetUploadRequest, UploadStart};
 
-use crate::{Client, Error, ErrorKind, ErrorReason, Image, Result, Source, retry::random_id, upload_stream::UploadStream, wire};
+use crate::{Client, Error, ErrorReason, Image, Result, Source, retry::random_id, upload_stream::UploadStream, wire};
 
 /// The name of a file that has none.
 const DEFAULT_FILE_NAME: &str = "image";
@@ -192,7 +192,7 @@ impl Client {
                 // The attempt before did it, and its answer never came.
                 Err(error) if answer_was_lost && error.is(ErrorReason::UploadNotFound) => return Ok(()),
                 Err(error) => {
-                    answer_was_lost |= error.kind() == ErrorKind::Unreachable;
+                    answer_was_lost |= error.leaves_open();
                     call.failed(error).await?;
                 }
             }

@@ -9,7 +9,7 @@ use tintype_proto::v1::{
 };
 use tonic::transport::Channel;
 
-use crate::{Client, Error, ErrorKind, Result, Role, Secret, User, list, wire};
+use crate::{Client, Error, Result, Role, Secret, User, list, wire};
 
 /// The users; from [`Client::users`]. For anybody but an administrator every call is the error `NOT_PERMITTED`.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Users {
                 // The attempt before did it, and its answer never came.
                 Err(error) if answer_was_lost && error.is(ErrorReason::UserNotFound) => return Ok(()),
                 Err(error) => {
-                    answer_was_lost |= error.kind() == ErrorKind::Unreachable;
+                    answer_was_lost |= error.leaves_open();
                     call.failed(error).await?;
                 }
             }

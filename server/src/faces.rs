@@ -33,8 +33,13 @@ use crate::{
 
 /// All gRPC services within their bounds and behind the gate.
 pub(crate) fn grpc_routes(core: &SharedCore, bounds: Bounds, gate: Gate, health: HealthService) -> anyhow::Result<Router> {
-    let auth = AuthServiceServer::new(AuthRpcs(core.clone()));
+    // What a message announces as its length is reserved before it arrives, and of some services before anybody was asked for a token.
+    let plain_bytes = Limits::MAX_PLAIN_MESSAGE_BYTES;
+    let auth = AuthServiceServer::new(AuthRpcs(core.clone())).max_decoding_message_size(plain_bytes);
+    let users = UserServiceServer::new(UserRpcs(core.clone())).max_decoding_message_size(plain_bytes);
+    let admin = AdminServiceServer::new(AdminRpcs(core.clone())).max_decoding_message_size(plain_bytes);
     let images = ImageServiceServer::new(ImageRpcs(core.clone())).max_decoding_message_size(Limits::MAX_MESSAGE_BYTES);
+    let health = HealthServer::new(health).max_decoding_message_size(Limits::MAX_HEALTH_MESSAGE_BYTES);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -44,11 +49,11 @@ pub(crate) fn grpc_routes(core: &SharedCore, bounds: Bounds, gate: Gate, health:
     };
     let routes = Routes::new(auth)
         .add_service(images)
-        .add_service(UserServiceServer::new(UserRpcs(core.clone())))
-        .add_service(AdminServiceServer::new(AdminRpcs(core.clone())))
-        .add_service(HealthServer::new(health))
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+        .add_service(users)
+        .add_service(admin)
+        .add_service(health)
+        .add_service(reflection().build_v1()?.max_decoding_message_size(Limits::MAX_REFLECTION_MESSAGE_BYTES))
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(Limits::MAX_REFLECTION_MESSAGE_BYTES));
     let routes = routes.into_axum_router().layer(middleware::from_fn_with_state(gate, admit));
     Ok(routes.layer(middleware::from_fn_with_state(bounds, bound)))
 }

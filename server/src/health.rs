@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use metrics::gauge;
 use serde_json::{Value, json};
 use tintype_process::Shutdown;
-use tintype_store::{StoreError, Timestamp, Worker, open::Stores};
+use tintype_store::{Kind, StoreError, Timestamp, Worker, open::Stores};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -25,19 +25,29 @@ const SERVICES: [&str; 5] = ["", "tintype.v1.AdminService", "tintype.v1.AuthServ
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
     Ok,
+    /// It answers, but takes nothing more.
+    Full(String),
     Away(String),
 }
 
 impl Condition {
-    fn is_ok(&self) -> bool {
-        *self == Self::Ok
+    /// A full one still serves reads and deletions, which make room.
+    fn answers(&self) -> bool {
+        !matches!(self, Self::Away(_))
     }
 
     fn text(&self) -> &str {
         match self {
             Self::Ok => "ok",
-            Self::Away(why) => why,
+            Self::Full(why) | Self::Away(why) => why,
         }
+    }
+}
+
+impl From<&StoreError> for Condition {
+    fn from(error: &StoreError) -> Self {
+        let why = error.to_string();
+        if error.kind() == Kind::Full { Self::Full(why) } else { Self::Away(why) }
     }
 }
 
@@ -56,7 +66,7 @@ pub(crate) struct Health {
 impl Health {
     /// Calls can be served: what only waits for the queue or for a worker does not count.
     pub(crate) fn is_serving(&self) -> bool {
-        !self.draining && self.catalog.is_ok() && self.blobs.is_ok()
+        !self.draining && self.catalog.answers() && self.blobs.answers()
     }
 
     /// The body of `/healthz`.
@@ -64,8 +74,8 @@ impl Health {
         let status = match self {
             Self { draining: true, .. } => "draining",
             health if !health.is_serving() => "unavailable",
-            Self { jobs: Condition::Away(_), .. } | Self { workers: 0, .. } => "degraded",
-            _ => "ok",
+            Self { catalog: Condition::Ok, blobs: Condition::Ok, jobs: Condition::Ok, workers: 1.., .. } => "ok",
+            _ => "degraded",
         };
         json!({
             "status": status,
@@ -135,8 +145,8 @@ async fn condition(ping: impl Future<Output = Result<(), StoreError>>) -> Condit
     match timeout(PATIENCE, ping).await {
         Ok(Ok(())) => Condition::Ok,
         Ok(Err(error)) => {
-            tracing::debug!(error = %Chain(&error), "a dependency is away");
-            Condition::Away(error.to_string())
+            tracing::debug!(error = %Chain(&error), "a dependency is away or full");
+            Condition::from(&error)
         }
         Err(_) => Condition::Away(format!("no answer for {} s", PATIENCE.as_secs())),
     }
@@ -144,7 +154,9 @@ async fn condition(ping: impl Future<Output = Result<(), StoreError>>) -> Condit
 
 async fn report(reporter: &HealthReporter, health: &Health) {
     for (name, condition) in [("catalog", &health.catalog), ("blobs", &health.blobs), ("jobs", &health.jobs)] {
-        gauge!("tintype_dependency_up", "dependency" => name).set(if condition.is_ok() { 1.0 } else { 0.0 });
+        gauge!("tintype_dependency_up", "dependency" => name).set(f64::from(u8::from(condition.answers())));
+        let is_full = matches!(condition, Condition::Full(_));
+        gauge!("tintype_dependency_full", "dependency" => name).set(f64::from(u8::from(is_full)));
     }
     gauge!("tintype_workers_alive").set(health.workers as f64);
     let status = if health.is_serving() { ServingStatus::Serving } else { ServingStatus::NotServing };
@@ -165,8 +177,24 @@ mod tests {
         let no_queue = Health { jobs: Condition::Away("gone".to_owned()), ..fine.clone() };
         assert!(no_queue.is_serving());
         assert_eq!(no_queue.to_json()["status"], "degraded");
+        let no_worker = Health { workers: 0, ..fine.clone() };
+        assert_eq!((no_worker.is_serving(), no_worker.to_json()["status"].as_str()), (true, Some("degraded")));
         let no_catalog = Health { catalog: Condition::Away("gone".to_owned()), ..fine };
         assert!(!no_catalog.is_serving());
         assert_eq!(no_catalog.to_json()["status"], "unavailable");
+    }
+
+    #[tokio::test]
+    async fn a_full_store_serves_and_says_degraded() {
+        let found = async |kind| condition(async move { Err(StoreError::new(kind, "cannot make a file in the blob folder")) }).await;
+        let (catalog, jobs) = (Condition::Ok, Condition::Ok);
+        let full = Health { draining: false, catalog, blobs: found(Kind::Full).await, jobs, workers: 1, sandbox: BTreeSet::new() };
+        assert!(full.is_serving());
+        assert_eq!(full.to_json()["status"], "degraded");
+        assert_eq!(full.to_json()["blobs"], "cannot make a file in the blob folder");
+        for kind in [Kind::Unavailable, Kind::Misconfigured] {
+            let away = Health { blobs: found(kind).await, ..full.clone() };
+            assert!(!away.is_serving(), "{kind:?}");
+        }
     }
 }

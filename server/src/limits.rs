@@ -68,6 +68,12 @@ impl Limits {
     pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
     /// Largest message: a chunk and what stands around it. A message's announced length is reserved before it arrives.
     pub(crate) const MAX_MESSAGE_BYTES: usize = Self::MAX_CHUNK_BYTES + (64 << 10);
+    /// Largest message of the services that carry no images: the most takes an old and a new password.
+    pub(crate) const MAX_PLAIN_MESSAGE_BYTES: usize = 16 << 10;
+    /// Largest message that asks for health: the name of a service.
+    pub(crate) const MAX_HEALTH_MESSAGE_BYTES: usize = 4 << 10;
+    /// Largest message that asks for reflection: the name of a file or a symbol.
+    pub(crate) const MAX_REFLECTION_MESSAGE_BYTES: usize = 64 << 10;
     /// Images on a page when none is asked for.
     pub(crate) const DEFAULT_PAGE_SIZE: u32 = 100;
     /// Images on a page at most.
@@ -80,6 +86,10 @@ impl Limits {
     pub(crate) const MAX_BULK_PICTURES: usize = 20_000;
     /// Watches of this server at once.
     pub(crate) const MAX_WATCHES: usize = 10_000;
+    /// Questions for the health of this server under way at once.
+    pub(crate) const MAX_HEALTH_CALLS: usize = 1000;
+    /// Watches of the health of this server at once. Each of them may stay for ever: they take no place of those who only ask.
+    pub(crate) const MAX_HEALTH_WATCHES: usize = 1000;
     /// Integrity checks of one server at once.
     pub(crate) const MAX_CHECKS: usize = 4;
 }

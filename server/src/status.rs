@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, error::Error, fmt, time::Duration};
 
+use axum::http::HeaderMap;
 use prost::Message as _;
 use tintype_proto::v1::ErrorReason;
 use tintype_store::{
@@ -18,6 +19,8 @@ const DOMAIN: &str = "tintype";
 const REQUEST_ID: &str = "request_id";
 /// When to ask again for a rendition that is being made.
 const RETRY_PENDING: Duration = Duration::from_millis(500);
+/// When to try again what is just coming with another request: that one may have broken off without a sign, and is given up only after a while.
+const RETRY_ARRIVING: Duration = Duration::from_secs(5);
 /// When to try again what an absent dependency or a drain refused.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
@@ -81,6 +84,12 @@ impl Refusal {
             .about("tintype.v1.Upload", upload_id.to_owned())
     }
 
+    /// Another request brings the same file; whether it ever ends is not known.
+    pub(crate) fn upload_arriving(upload_id: &str) -> Self {
+        let message = format!("the file of upload {upload_id:?} is just coming with another request");
+        Self::new(ErrorReason::UploadArriving, message).retry_after(RETRY_ARRIVING)
+    }
+
     pub(crate) fn upload_taken_over(upload_id: &str) -> Self {
         Self::new(ErrorReason::UploadTakenOver, format!("another stream goes on with upload {upload_id:?}, or it was given up"))
     }
@@ -134,8 +143,8 @@ impl Refusal {
     }
 
     /// Everybody together asks for more than there is room for now.
-    pub(crate) fn busy(message: &str) -> Self {
-        Self::new(ErrorReason::TooManyRequests, message).retry_after(RETRY_UNAVAILABLE)
+    pub(crate) fn busy(what: &str, limit: &'static str, value: usize) -> Self {
+        Self::no_room(ErrorReason::TooManyRequests, what, limit, value)
     }
 
     pub(crate) fn draining() -> Self {
@@ -153,8 +162,19 @@ impl Refusal {
     }
 
     /// This server does as much as it can.
-    pub(crate) fn overloaded() -> Self {
-        Self::new(ErrorReason::Overloaded, "the server has too many calls under way").retry_after(RETRY_UNAVAILABLE)
+    pub(crate) fn overloaded(limit: &'static str, value: usize) -> Self {
+        Self::no_room(ErrorReason::Overloaded, "calls", limit, value)
+    }
+
+    fn no_room(reason: ErrorReason, what: &str, limit: &'static str, value: usize) -> Self {
+        let seen = value + 1;
+        let message = format!("{seen} {what} at once are more than the limit of {value} ({limit})");
+        Self::new(reason, message).with("limit", limit).with("value", value).with("seen", seen).retry_after(RETRY_UNAVAILABLE)
+    }
+
+    /// What an answer of the transport should have been, which knows no reasons: to a message that is larger than it may be.
+    pub(crate) fn of_answer(headers: &HeaderMap) -> Option<Self> {
+        Some(too_large_message(&Status::from_header_map(headers)?)?.into())
     }
 
     /// A defect of ours: the log gets the cause, the client an id to find it by.
@@ -218,6 +238,16 @@ pub(crate) fn no_such_method() -> Status {
     Status::new(Code::Unimplemented, "no such method")
 }
 
+/// Which limit a message exceeded, if that is what the transport says: a status without details, whose text has two numbers.
+pub(crate) fn too_large_message(status: &Status) -> Option<LimitExceeded> {
+    if status.code() != Code::OutOfRange || !status.details().is_empty() {
+        return None;
+    }
+    let mut numbers = status.message().split(|letter: char| !letter.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+    let (seen, value) = (numbers.next()?, numbers.next()?);
+    Some(LimitExceeded { what: "size of the message in bytes", limit: "max_message_bytes", value, seen })
+}
+
 /// The one table from reason to code.
 fn code(reason: ErrorReason) -> Code {
     use ErrorReason as R;
@@ -246,7 +276,7 @@ fn code(reason: ErrorReason) -> Code {
         R::StoreFull | R::TooManyRequests | R::QuotaExceeded | R::RateLimited | R::SignInThrottled => Code::ResourceExhausted,
         R::ChangedMeanwhile | R::UploadTakenOver => Code::Aborted,
         R::StreamIdle | R::WaitTooLong | R::DeadlinePassed | R::StreamTooSlow => Code::DeadlineExceeded,
-        R::StoreUnavailable | R::Draining | R::Overloaded => Code::Unavailable,
+        R::StoreUnavailable | R::Draining | R::Overloaded | R::UploadArriving => Code::Unavailable,
         R::StoredBytesCorrupt => Code::DataLoss,
         R::Internal | R::Unspecified => Code::Internal,
     }
@@ -344,6 +374,22 @@ mod tests {
         assert_eq!(info.metadata["limit"], "max_side_pixels");
         assert_eq!(info.metadata["value"], "16383");
         assert_eq!(info.metadata["seen"], "3000000");
+    }
+
+    #[test]
+    fn only_what_the_transport_says_of_a_large_message_is_told_anew() {
+        let refusal = |status: Status| Refusal::of_answer(status.into_http::<()>().headers()).map(Status::from);
+        let large = refusal(Status::out_of_range("found 70000 bytes, the limit is: 4096 bytes")).expect("it is told anew");
+        let details = large.get_error_details();
+        let info = details.error_info().expect("error info");
+        assert_eq!(
+            (large.code(), info.reason.as_str(), info.metadata["limit"].as_str()),
+            (Code::InvalidArgument, "LIMIT_EXCEEDED", "max_message_bytes")
+        );
+        assert_eq!((info.metadata["value"].as_str(), info.metadata["seen"].as_str()), ("4096", "70000"));
+        let own = Refusal::new(ErrorReason::OffsetPastEnd, "offset 900 is past the end of the 803 bytes");
+        assert!(refusal(own.into()).is_none() && refusal(Status::internal("70000 of 4096")).is_none());
+        assert!(Refusal::of_answer(&HeaderMap::new()).is_none());
     }
 
     #[test]

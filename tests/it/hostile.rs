@@ -19,6 +19,8 @@ use tonic::Code;
 
 const UPLOAD: &str = "tintype.v1.ImageService/UploadImages";
 const DOWNLOAD: &str = "tintype.v1.ImageService/DownloadImage";
+const HEALTH_CHECK: &str = "grpc.health.v1.Health/Check";
+const HEALTH_WATCH: &str = "grpc.health.v1.Health/Watch";
 /// What hostile clients may make a server grow by.
 const MAX_GROWTH_BYTES: u64 = 96 << 20;
 /// What a good client waits beside them, also in a build without optimisation on a busy machine.
@@ -160,11 +162,59 @@ async fn more_calls_than_a_server_takes_are_refused_at_once_and_health_is_not() 
     for refused in refused.into_iter().filter_map(Result::err) {
         assert_eq!(refused.kind(), (Code::Unavailable, "OVERLOADED"));
         assert!(refused.retry_after.is_some(), "{refused:?}");
+        assert_eq!(["limit", "value", "seen"].map(|key| refused.metadata[key].as_str()), ["max_calls", "50", "51"]);
     }
     assert_eq!(scene.tintype.healthz().await.0, 200);
     drop(places);
     // A place is free again a moment after its stream is gone.
     let free = async { while scene.client.image(scene.image.id).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(10), free).await.expect("places are given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_not_asked_for_with_four_megabytes() {
+    let scene = Scene::new(&[]).await;
+    let stranger = RawClient::connect(&scene.tintype.grpc_url, None).await;
+    let announced: usize = (4 << 20) - 1;
+    let (head, almost_all) = ([&[0], (announced as u32).to_be_bytes().as_slice()].concat(), Bytes::from(vec![0; announced - 1]));
+    let asked = (0..100).map(|_| async {
+        let (mut body, answer) = stranger.begin(HEALTH_CHECK, &[]).await.expect("a stream");
+        body.send_data(Bytes::copy_from_slice(&head), false).expect("there is room");
+        // What of it is sent is for the server to say.
+        body.send_data(almost_all.clone(), false).expect("it waits here");
+        answer.ended().await.1
+    });
+    for refused in scene.beside("100 questions of 4 MiB for health", join_all(asked)).await {
+        assert_eq!(refused.kind(), (Code::InvalidArgument, "LIMIT_EXCEEDED"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_of_health_are_bounded_and_leave_room_for_those_who_ask() {
+    let scene = Scene::new(&[]).await;
+    let mut kept = Vec::new();
+    for _ in 0..10 {
+        let stranger = RawClient::connect(&scene.tintype.grpc_url, None).await;
+        let watches = (0..100).map(|_| async {
+            let watch = stranger.call(HEALTH_WATCH, &[], &()).await.expect("a stream");
+            watch.begun().await.expect("it begins")
+        });
+        kept.push(join_all(watches).await);
+    }
+    let stranger = RawClient::connect(&scene.tintype.grpc_url, None).await;
+    let watch = async || stranger.call(HEALTH_WATCH, &[], &()).await.expect("a stream").begun().await;
+    let refused = watch().await.expect_err("one too many");
+    assert_eq!(refused.kind(), (Code::Unavailable, "OVERLOADED"));
+    assert_eq!(["limit", "value", "seen"].map(|key| refused.metadata[key].as_str()), ["max_health_watches", "1000", "1001"]);
+    assert!(refused.retry_after.is_some(), "{refused:?}");
+
+    let (_, answer) = stranger.call(HEALTH_CHECK, &[], &()).await.expect("a stream").ended().await;
+    assert_eq!(answer.code, Code::Ok, "{answer:?}");
+    assert_eq!(scene.tintype.healthz().await.0, 200);
+    scene.client.image(scene.image.id).await.expect("others have places of their own");
+    drop(kept);
+    // A place is free again a moment after its stream is gone.
+    let free = async { while watch().await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(10), free).await.expect("places are given back");
 }
 

@@ -20,6 +20,7 @@ mod faults;
 mod guessing;
 mod hostile;
 mod links;
+mod links_again;
 mod listing;
 mod memory;
 mod oracle;

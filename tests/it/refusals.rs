@@ -5,7 +5,7 @@ use tintype_proto::v1::{
     DeleteImageRequest, DownloadImageRequest, ImageFilter, ImageFormat, ListImagesRequest, UploadChunk, UploadFinish, UploadImagesRequest,
     UploadStart, upload_images_request::Message,
 };
-use tintype_tests::{Client, Refused, Tintype, Upload, pictures};
+use tintype_tests::{Client, RawClient, Refused, Tintype, Upload, pictures};
 use tonic::Code;
 
 /// Name of the case, the file, the reason it is refused for.
@@ -135,8 +135,42 @@ async fn a_chunk_beyond_the_limit_is_refused_with_the_limit() {
             }
         };
         assert_eq!(refused.kind(), (Code::InvalidArgument, "LIMIT_EXCEEDED"), "{chunk_bytes}");
-        assert_eq!(refused.metadata["limit"], "max_chunk_bytes", "{chunk_bytes}");
+        assert_eq!(["limit", "value"].map(|key| refused.metadata[key].as_str()), ["max_chunk_bytes", "1048576"], "{chunk_bytes}");
+        // What stands around the chunk counts where only the message was measured.
+        let seen: usize = refused.metadata["seen"].parse().expect("a number");
+        assert!((chunk_bytes..chunk_bytes + 100).contains(&seen), "{refused:?}");
+        assert!(refused.message.contains(&format!("{seen}, more than the limit of 1048576 (max_chunk_bytes)")), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_message_larger_than_its_service_takes_is_refused_by_its_length_alone() {
+    let tintype = Tintype::embedded().await;
+    let token = tintype.client().await.token;
+    let raw = RawClient::connect(&tintype.grpc_url, token).await;
+    for (method, limit) in [
+        ("grpc.health.v1.Health/Check", 4_096_u32),
+        ("grpc.health.v1.Health/Watch", 4_096),
+        ("tintype.v1.AuthService/CreateToken", 16_384),
+        ("tintype.v1.AuthService/GetCurrentUser", 16_384),
+        ("tintype.v1.UserService/ListUsers", 16_384),
+        ("tintype.v1.AdminService/GetStats", 16_384),
+        ("tintype.v1.ImageService/GetImage", 1_114_112),
+        ("tintype.v1.ImageService/DownloadImages", 1_114_112),
+    ] {
+        let (mut body, answer) = raw.begin(method, &[]).await.expect("a stream");
+        let head = [&[0], (limit + 1).to_be_bytes().as_slice()].concat();
+        body.send_data(head.into(), false).expect("there is room");
+        let refused = answer.ended().await.1;
+        assert_eq!(refused.kind(), (Code::InvalidArgument, "LIMIT_EXCEEDED"), "{method}");
+        let told = ["limit", "value", "seen"].map(|key| refused.metadata[key].clone());
+        assert_eq!(told, ["max_message_bytes".to_owned(), limit.to_string(), (limit + 1).to_string()], "{method}");
+    }
+    // A text is the message whose first field it is: with its tag and its length these have the size of the limit.
+    let longest = raw.call("grpc.health.v1.Health/Check", &[], &"x".repeat(4_096 - 3)).await.expect("a stream");
+    assert_eq!(longest.ended().await.1.code, Code::NotFound, "there is no such service");
+    let longest = raw.call("tintype.v1.AuthService/CreateToken", &[], &"x".repeat(16_384 - 3)).await.expect("a stream");
+    assert_eq!(longest.ended().await.1.kind(), (Code::InvalidArgument, "INVALID_FIELD"), "there is no such name");
 }
 
 #[tokio::test]

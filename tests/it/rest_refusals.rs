@@ -23,6 +23,14 @@ fn capitalized(word: &str) -> String {
     word[..1].to_owned() + &word[1..].to_lowercase()
 }
 
+/// Sees that a problem names a limit, its value, and more than that as what was seen.
+fn exceeds(problem: &Value, limit: &str, value: usize) {
+    assert_eq!(problem["reason"], "LIMIT_EXCEEDED", "{problem}");
+    let told = |key: &str| problem["metadata"][key].as_str().unwrap_or_default().to_owned();
+    assert_eq!((told("limit"), told("value")), (limit.to_owned(), value.to_string()), "{problem}");
+    assert!(told("seen").parse::<usize>().is_ok_and(|seen| seen > value), "{problem}");
+}
+
 fn jpeg_of(image_id: i64) -> DownloadImageRequest {
     DownloadImageRequest { image_id, ..DownloadImageRequest::default() }
 }
@@ -82,6 +90,12 @@ async fn what_cannot_be_had_is_refused_alike() {
         alike(&answer, &refused, status);
     }
 
+    // The file is refused for what it is, and what follows of it for its length.
+    let answer = http.create(&[("a.txt", &[b'x'; 300_000])]).await;
+    let problem: Value = serde_json::from_str(answer.text()).expect("a problem");
+    assert_eq!((answer.status, problem["reason"].as_str()), (400, Some("NOT_AN_IMAGE")), "{problem}");
+    exceeds(&problem["errors"][1], "max_file_bytes", 100_000);
+
     let page = ListImagesRequest { page_size: 1001, ..ListImagesRequest::default() };
     let refused = ada.images().list_images(page).await.expect_err("too large a page").into();
     alike(&http.get("/api/images/list?page_size=1001", &[]).await, &refused, 400);
@@ -111,6 +125,9 @@ async fn who_may_not_is_refused_alike() {
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let answer = Http::new(&tintype.http_url, None).send("POST", "/api_token", &form, b"username=admin&password=wrong").await;
     assert_eq!(alike(&answer, &refused, 401), "SIGN_IN_FAILED");
+    let answer = Http::new(&tintype.http_url, None).send("POST", "/api_token", &form, &[b'x'; 20_000]).await;
+    assert_eq!(answer.status, 413, "{answer:?}");
+    exceeds(&serde_json::from_str(answer.text()).expect("a problem"), "max_form_bytes", 16_384);
 
     // Of many calls at once by one user, one is let through.
     let (client, http) = (tintype.client().await, tintype.http_of("admin").await);

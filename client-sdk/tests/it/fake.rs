@@ -62,6 +62,16 @@ pub(crate) struct Behaviour {
     pub(crate) break_after_bytes: Vec<(usize, Status)>,
     /// The next calls with a single answer fail this way, before they do anything.
     pub(crate) fail_before: Vec<Status>,
+    /// The next calls with a single answer fail this way, after all was done.
+    pub(crate) fail_after: Vec<Status>,
+    /// Uploads that are not finished, by id.
+    pub(crate) unfinished: Vec<String>,
+    /// Renditions that did not fail, or were retried.
+    pub(crate) not_failed: Vec<i64>,
+    /// Where files are to be sent.
+    pub(crate) put_url: String,
+    /// How the next finishes of what was sent there are refused.
+    pub(crate) refuse_finishes: Vec<Status>,
     /// The next deletion is done, and its answer never comes.
     pub(crate) lose_answer_of_deletion: bool,
     /// Downloads send these bytes whatever they announce.
@@ -105,13 +115,14 @@ impl Fake {
         if valid { Ok(()) } else { Err(refusal(Code::Unauthenticated, "TOKEN_INVALID", None)) }
     }
 
-    fn single<T>(&self, request: &Request<T>, work: impl FnOnce(&mut Behaviour) -> Result<(), Status>) -> Result<(), Status> {
+    pub(crate) fn single<T>(&self, request: &Request<T>, work: impl FnOnce(&mut Behaviour) -> Result<(), Status>) -> Result<(), Status> {
         self.authorize(request)?;
         self.see(|state| {
             if let Some(status) = pop(&mut state.fail_before) {
                 return Err(status);
             }
-            work(state)
+            work(state)?;
+            pop(&mut state.fail_after).map_or(Ok(()), Err)
         })
     }
 
@@ -235,54 +246,6 @@ fn failed(status: &Status) -> Answer {
 }
 
 #[tonic::async_trait]
-impl v1::auth_service_server::AuthService for Fake {
-    async fn create_token(&self, request: Request<v1::CreateTokenRequest>) -> Result<Response<v1::CreateTokenResponse>, Status> {
-        let request = request.into_inner();
-        if (request.username.as_str(), request.password.as_str()) != ("ada", "sesame") {
-            return Err(refusal(Code::Unauthenticated, "SIGN_IN_FAILED", None));
-        }
-        let sign_ins = self.see(|state| {
-            state.sign_ins += 1;
-            state.sign_ins
-        });
-        let user = v1::User { id: 1, username: request.username, ..Default::default() };
-        let info = v1::TokenInfo { id: sign_ins as i64, user_id: 1, label: request.label, scopes: request.scopes, ..Default::default() };
-        Ok(Response::new(v1::CreateTokenResponse { token: token(sign_ins), user: Some(user), token_info: Some(info) }))
-    }
-
-    async fn list_tokens(&self, request: Request<v1::ListTokensRequest>) -> Result<Response<v1::ListTokensResponse>, Status> {
-        self.single(&request, |_| Ok(()))?;
-        Err(Status::unimplemented("not a part of this service"))
-    }
-
-    async fn revoke_token(&self, request: Request<v1::RevokeTokenRequest>) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        let id = usize::try_from(request.get_ref().token_id).unwrap();
-        self.single(&request, |state| {
-            if id <= state.revoked || id > state.sign_ins {
-                return Err(refusal(Code::NotFound, "TOKEN_NOT_FOUND", None));
-            }
-            state.revoked = id;
-            Ok(())
-        })?;
-        if self.see(|state| std::mem::take(&mut state.lose_answer_of_deletion)) {
-            return std::future::pending().await;
-        }
-        Ok(Response::new(v1::RevokeTokenResponse {}))
-    }
-
-    async fn change_password(&self, request: Request<v1::ChangePasswordRequest>) -> Result<Response<v1::ChangePasswordResponse>, Status> {
-        self.single(&request, |_| Ok(()))?;
-        Err(Status::unimplemented("not a part of this service"))
-    }
-
-    async fn get_current_user(&self, request: Request<v1::GetCurrentUserRequest>) -> Result<Response<v1::GetCurrentUserResponse>, Status> {
-        self.single(&request, |_| Ok(()))?;
-        let user = v1::User { id: 1, username: "ada".into(), role: v1::Role::Admin.into(), ..Default::default() };
-        Ok(Response::new(v1::GetCurrentUserResponse { user: Some(user), token_info: None }))
-    }
-}
-
-#[tonic::async_trait]
 impl v1::image_service_server::ImageService for Fake {
     type UploadImagesStream = ReceiverStream<Result<v1::UploadImagesResponse, Status>>;
     type DownloadImageStream = ReceiverStream<Result<v1::DownloadImageResponse, Status>>;
@@ -306,12 +269,20 @@ impl v1::image_service_server::ImageService for Fake {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn create_upload_url(&self, _: Request<v1::CreateUploadUrlRequest>) -> Result<Response<v1::CreateUploadUrlResponse>, Status> {
-        Err(Status::unimplemented("links are tried with the real service"))
+    async fn create_upload_url(
+        &self,
+        request: Request<v1::CreateUploadUrlRequest>,
+    ) -> Result<Response<v1::CreateUploadUrlResponse>, Status> {
+        self.single(&request, |_| Ok(()))?;
+        let (upload_id, url) = (request.into_inner().request_id, self.see(|state| state.put_url.clone()));
+        Ok(Response::new(v1::CreateUploadUrlResponse { upload_id, url, method: "PUT".into(), ..Default::default() }))
     }
-    async fn finish_upload(&self, _: Request<v1::FinishUploadRequest>) -> Result<Response<v1::FinishUploadResponse>, Status> {
-        Err(Status::unimplemented("links are tried with the real service"))
+
+    async fn finish_upload(&self, request: Request<v1::FinishUploadRequest>) -> Result<Response<v1::FinishUploadResponse>, Status> {
+        self.single(&request, |state| pop(&mut state.refuse_finishes).map_or(Ok(()), Err))?;
+        Ok(Response::new(v1::FinishUploadResponse { image: Some(self.image(1)?) }))
     }
+
     async fn create_download_url(
         &self,
         _: Request<v1::CreateDownloadUrlRequest>,
@@ -370,8 +341,14 @@ impl v1::image_service_server::ImageService for Fake {
         Err(Status::unimplemented("nothing of an upload stays"))
     }
 
-    async fn cancel_upload(&self, _: Request<v1::CancelUploadRequest>) -> Result<Response<v1::CancelUploadResponse>, Status> {
-        Err(Status::unimplemented("nothing of an upload stays"))
+    async fn cancel_upload(&self, request: Request<v1::CancelUploadRequest>) -> Result<Response<v1::CancelUploadResponse>, Status> {
+        let upload_id = &request.get_ref().upload_id;
+        self.single(&request, |state| {
+            let place = state.unfinished.iter().position(|id| id == upload_id);
+            state.unfinished.remove(place.ok_or_else(|| refusal(Code::NotFound, "UPLOAD_NOT_FOUND", None))?);
+            Ok(())
+        })?;
+        Ok(Response::new(v1::CancelUploadResponse {}))
     }
 
     async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Result<Response<v1::ListImagesResponse>, Status> {
@@ -406,7 +383,16 @@ impl v1::image_service_server::ImageService for Fake {
     }
 
     async fn retry_rendition(&self, request: Request<v1::RetryRenditionRequest>) -> Result<Response<v1::RetryRenditionResponse>, Status> {
-        self.single(&request, |_| Ok(()))?;
+        let id = request.get_ref().rendition_id;
+        self.single(&request, |state| {
+            if state.not_failed.contains(&id) {
+                let image = HashMap::from([("image_id".to_owned(), (id / 10).to_string())]);
+                let details = ErrorDetails::with_error_info("RENDITION_NOT_FAILED", "tintype", image);
+                return Err(Status::with_error_details(Code::FailedPrecondition, "it did not fail", details));
+            }
+            state.not_failed.push(id);
+            Ok(())
+        })?;
         let state = v1::RenditionState::Pending.into();
         let rendition = v1::Rendition { id: request.into_inner().rendition_id, state, ..Default::default() };
         Ok(Response::new(v1::RetryRenditionResponse { rendition: Some(rendition) }))

@@ -5,6 +5,7 @@ mod bodies;
 mod deadline;
 mod pace;
 mod record;
+mod room;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,10 +17,7 @@ use axum::{
 };
 use metrics::counter;
 use tintype_store::Presence;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFuture, WaitForCancellationFutureOwned},
     task::AbortOnDropHandle,
@@ -30,13 +28,15 @@ use self::{
     bodies::{Incoming, Outgoing},
     pace::Pace,
     record::Record,
+    room::Room,
 };
-use crate::{auth::Protocol, port, status::Refusal};
+use crate::{auth::Protocol, limits::Limits, port, status::Refusal};
 
 pub(crate) use pace::Patience;
 
-/// Those who ask for health must be answered just then when there is too much to do.
+/// Those who ask for health must be answered just then when there is too much to do: they have places of their own.
 const HEALTH: [&str; 3] = ["/grpc.health.v1.Health/", "/healthz", "/metrics"];
+const HEALTH_WATCHES: &str = "/grpc.health.v1.Health/Watch";
 /// Watches wait for the most part, and have a bound of their own.
 const WATCHES: &str = "/tintype.v1.ImageService/WatchImages";
 
@@ -44,13 +44,28 @@ const WATCHES: &str = "/tintype.v1.ImageService/WatchImages";
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     patience: Patience,
-    places: Arc<Semaphore>,
+    calls: Room,
+    health_calls: Room,
+    health_watches: Room,
     presence: Presence,
 }
 
 impl Bounds {
     pub(crate) fn new(max_calls: usize, patience: Patience, presence: Presence) -> Self {
-        Self { patience, places: Arc::new(Semaphore::new(max_calls)), presence }
+        let calls = Room::new("max_calls", max_calls);
+        let health_calls = Room::new("max_health_calls", Limits::MAX_HEALTH_CALLS);
+        let health_watches = Room::new("max_health_watches", Limits::MAX_HEALTH_WATCHES);
+        Self { patience, calls, health_calls, health_watches, presence }
+    }
+
+    /// Where a call of this method needs a place.
+    fn room(&self, path: &str) -> Option<&Room> {
+        match path {
+            WATCHES => None,
+            HEALTH_WATCHES => Some(&self.health_watches),
+            _ if is_health(path) => Some(&self.health_calls),
+            _ => Some(&self.calls),
+        }
     }
 }
 
@@ -72,15 +87,13 @@ struct Call {
 pub(crate) async fn bound(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let protocol = Protocol::of(request.headers());
-    let is_health = HEALTH.iter().any(|health| path.starts_with(health));
+    let is_health = is_health(path);
     let mut record = Record::begin(path);
-    let is_counted = !is_health && path != WATCHES;
-    let place = is_counted.then(|| Arc::clone(&bounds.places).try_acquire_owned()).transpose();
+    let place = bounds.room(path).map(Room::enter).transpose();
     let (place, timeout) = match (place, deadline::timeout(request.headers())) {
         (Ok(_), Ok(Some(timeout))) if timeout.is_zero() => return record.refused(Refusal::deadline_passed(timeout).into(), protocol),
         (Ok(place), Ok(timeout)) => (place, timeout),
-        (Err(_), _) => return record.refused(Refusal::overloaded().into(), protocol),
-        (_, Err(refusal)) => return record.refused(refusal.into(), protocol),
+        (Err(refusal), _) | (_, Err(refusal)) => return record.refused(refusal.into(), protocol),
     };
     let deadline = timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
     let call = Arc::new(Call {
@@ -112,8 +125,16 @@ pub(crate) async fn bound(State(bounds): State<Bounds>, request: Request, next: 
         // It ended just when it was answered.
         return record.refused(call.status(), protocol);
     }
+    let response = match Refusal::of_answer(response.headers()) {
+        Some(refusal) => protocol.refused(refusal.into()),
+        None => response,
+    };
     record.begins(&response);
     response.map(|body| Body::new(Outgoing::new(body, call, record, (watch, place))))
+}
+
+fn is_health(path: &str) -> bool {
+    HEALTH.iter().any(|health| path.starts_with(health))
 }
 
 /// When a call must have ended.

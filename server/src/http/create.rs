@@ -6,7 +6,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use tintype_proto::v1::{ErrorReason, UploadStart};
-use tintype_store::Image;
+use tintype_store::{Image, LimitExceeded};
 
 use super::{Problem, multipart::Multipart, rpc};
 use crate::{
@@ -84,13 +84,13 @@ impl Creating {
 
     /// Passes over what is left of a file that was refused, up to the size that a file may have.
     async fn skip(&mut self) -> Result<(), Refusal> {
-        let mut left = self.core.limits.conversion.image.max_file_bytes;
+        let value = self.core.limits.conversion.image.max_file_bytes;
+        let mut seen = 0;
         while let Some(chunk) = self.form.chunk().await? {
-            left = left.checked_sub(chunk.len() as u64).ok_or_else(|| {
-                Refusal::new(ErrorReason::LimitExceeded, "what follows a refused file is too much to be read (max_file_bytes)")
-                    .with("limit", "max_file_bytes")
-                    .with("value", self.core.limits.conversion.image.max_file_bytes)
-            })?;
+            seen += chunk.len() as u64;
+            if seen > value {
+                return Err(LimitExceeded { what: "what follows of a refused file in bytes", limit: "max_file_bytes", value, seen }.into());
+            }
         }
         Ok(())
     }

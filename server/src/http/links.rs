@@ -43,8 +43,8 @@ pub(crate) async fn put(State(core): State<SharedCore>, request: Request) -> Res
     if link.key.is_some() {
         return Err(received("the file has come by this link already").into());
     }
-    // Whoever has a link cannot fill the disk with it: one file at a time, which is counted already.
-    let _receiving = core.links.receiving(id).ok_or_else(|| received("the file is just coming by this link with another request"))?;
+    // Whoever has a link cannot fill the disk with it: one file at a time, which is counted already. It is not received yet: it may break off.
+    let _receiving = core.links.receiving(id).ok_or_else(|| Refusal::upload_arriving(id))?;
 
     let mut sink = BlobSink::create(&*core.stores.blobs, BlobKey::arriving(link.owner)).await.map_err(Refusal::from)?;
     let mut pieces = body.into_data_stream();

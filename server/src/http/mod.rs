@@ -7,6 +7,7 @@ mod accept;
 mod archive;
 mod create;
 mod file_name;
+mod form_body;
 mod images;
 mod linger;
 mod links;

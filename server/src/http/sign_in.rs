@@ -1,6 +1,5 @@
 use axum::{
     Json,
-    body::to_bytes,
     extract::{Request, State},
     http::{
         StatusCode,
@@ -9,23 +8,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use tintype_proto::v1::{CreateTokenRequest, ErrorReason, auth_service_server::AuthService};
+use tintype_proto::v1::{CreateTokenRequest, auth_service_server::AuthService};
 
-use super::{Problem, rpc};
+use super::{Problem, form_body::form_body, rpc};
 use crate::{core::SharedCore, rpc::AuthRpcs, status::Refusal};
-
-/// Far more than the longest name and the longest password take in either form.
-const MAX_BODY_BYTES: usize = 16 << 10;
 
 /// `POST /api_token`.
 pub(crate) async fn create_token(State(core): State<SharedCore>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
-        let refusal = Refusal::new(ErrorReason::LimitExceeded, format!("the body has more than {MAX_BODY_BYTES} bytes (max_form_bytes)"));
-        refusal.with("limit", "max_form_bytes").with("value", MAX_BODY_BYTES)
-    })?;
+    let body = form_body(body).await?;
     let message = match media_type.as_str() {
         "application/json" => from_json(&body)?,
         "application/x-www-form-urlencoded" => from_form(&body),

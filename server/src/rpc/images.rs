@@ -49,7 +49,7 @@ impl ImageRpcs {
     async fn retry(&self, caller: &Caller, request: RetryRenditionRequest) -> Result<RetryRenditionResponse, Refusal> {
         let stores = &self.0.stores;
         let id = RenditionId(wire::id("rendition_id", request.rendition_id)?);
-        self.0.authorizer.rendition(caller, id, Access::Editor).await?;
+        let image = self.0.authorizer.rendition(caller, id, Access::Editor).await?.0.image.id;
         match stores.catalog.retry(id, Timestamp::now()).await? {
             Retry::Pending(rendition) => {
                 stores.nudges.nudge();
@@ -58,7 +58,7 @@ impl ImageRpcs {
             }
             Retry::NotFailed(state) => {
                 let message = format!("rendition {id} is {}; only a failed one can be retried", state.name());
-                Err(Refusal::new(ErrorReason::RenditionNotFailed, message))
+                Err(Refusal::new(ErrorReason::RenditionNotFailed, message).with("image_id", image))
             }
             Retry::Missing => Err(Refusal::rendition_not_found(id)),
         }

@@ -6,14 +6,14 @@ use tintype_proto::v1::{
 };
 use tintype_store::{Access, Image, LimitExceeded, RenditionId, open::Stores};
 use tokio::{sync::mpsc, time::timeout};
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::incoming::{Begun, Finished, Incoming};
 use crate::{
     auth::Caller,
     core::SharedCore,
     limits::Limits,
-    status::{Chain, Refusal},
+    status::{Chain, Refusal, too_large_message},
     wire,
 };
 
@@ -120,16 +120,19 @@ impl Upload {
                 None => Err(Refusal::field("message", "must be start, chunk or finish").into()),
             },
             Ok(None) => Ok(None),
-            // How tonic says that a message is larger than it may be.
-            Err(status) if status.code() == Code::OutOfRange => {
-                let refusal = Refusal::new(ErrorReason::LimitExceeded, format!("chunk too large (max_chunk_bytes): {}", status.message()));
-                Err(refusal.with("limit", "max_chunk_bytes").with("value", Limits::MAX_CHUNK_BYTES).into())
-            }
-            // Also when a client was too slow or the deadline passed: then it was told already.
-            Err(status) => {
-                tracing::debug!(error = %status, "an upload stream broke");
-                Err(End::Gone)
-            }
+            Err(status) => match too_large_message(&status) {
+                // Only a chunk makes a message so large.
+                Some(message) => {
+                    let (what, limit) = ("size of the message of a chunk in bytes", "max_chunk_bytes");
+                    let exceeded = LimitExceeded { what, limit, value: Limits::MAX_CHUNK_BYTES as u64, ..message };
+                    Err(Refusal::from(exceeded).into())
+                }
+                // Also when a client was too slow or the deadline passed: then it was told already.
+                None => {
+                    tracing::debug!(error = %status, "an upload stream broke");
+                    Err(End::Gone)
+                }
+            },
         }
     }
 

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::page;
-use crate::{auth::Caller, core::SharedCore, status::Refusal, wire_verify};
+use crate::{auth::Caller, core::SharedCore, limits::Limits, status::Refusal, wire_verify};
 
 /// What a check sends.
 pub(crate) type Messages = BoxStream<'static, Result<VerifyResponse, Status>>;
@@ -27,7 +27,8 @@ pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: &VerifyRe
     let user = caller.0.user.id;
     let options = wire_verify::options(request)?;
     let position = decode(user, &request.resume_token)?;
-    let place = Arc::clone(&core.checks).try_acquire_owned().map_err(|_| Refusal::busy("too many integrity checks at once"))?;
+    let place =
+        Arc::clone(&core.checks).try_acquire_owned().map_err(|_| Refusal::busy("integrity checks", "max_checks", Limits::MAX_CHECKS))?;
     core.stores.check_same_store().await.map_err(refusal)?;
     let (sender, reports) = mpsc::channel(AHEAD);
     let (end_sender, end) = oneshot::channel();

@@ -26,6 +26,7 @@ use crate::{
     auth::Caller,
     changes::{Event, Found, Subscription},
     core::SharedCore,
+    limits::Limits,
     status::Refusal,
     wire,
     wire_shares::proto_access,
@@ -66,7 +67,7 @@ enum Ready {
 
 /// Begins a watch, or goes on with one.
 pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: WatchImagesRequest) -> Result<Messages, Refusal> {
-    let place = Arc::clone(&core.watches).try_acquire_owned().map_err(|_| Refusal::busy("too many watches at once"))?;
+    let place = Arc::clone(&core.watches).try_acquire_owned().map_err(|_| Refusal::busy("watches", "max_watches", Limits::MAX_WATCHES))?;
     let user = caller.0.user.id;
     let images: Vec<ImageId> = wire::watched_images(&request.image_ids)?.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let binding = Binding::new(user, &images);

@@ -17,11 +17,13 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use tokio::time::timeout;
 
 use self::{
     layout::{BlobPath, Layout},
@@ -30,6 +32,9 @@ use self::{
 };
 use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES};
 use crate::{BlobKey, Kind, ListedBlob, PartialBlob, StoreError, StoreId, Timestamp};
+
+/// How long a folder may take to answer a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Blobs in a folder. Cheap to clone; all clones are one. Any number of processes may use one folder.
 #[derive(Debug, Clone)]
@@ -42,6 +47,8 @@ struct Shared {
     layout: Layout,
     /// What [`Blobs::store_id`] last answered: should another folder turn up in the place of this one, it must not pass for it.
     seen_id: OnceLock<StoreId>,
+    /// Whose turn it is to look whether the folder answers: a hung one holds one thread, not one for each time it is asked.
+    looking: Arc<tokio::sync::Mutex<()>>,
     /// Users whose folder is known to be durable in the root.
     durable_users: Mutex<HashSet<PathBuf>>,
 }
@@ -52,7 +59,8 @@ impl Folder {
         let layout = Layout::new(root);
         blocking(move || {
             create_private_folders(&layout.staging()).map_err(|error| io_error(format!("make the blob folder {layout}"), error))?;
-            Ok(Self { shared: Arc::new(Shared { layout, seen_id: OnceLock::new(), durable_users: Mutex::default() }) })
+            let (seen_id, looking, durable_users) = (OnceLock::new(), Arc::default(), Mutex::default());
+            Ok(Self { shared: Arc::new(Shared { layout, seen_id, looking, durable_users }) })
         })
         .await
     }
@@ -175,12 +183,22 @@ impl Blobs for Folder {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.with(|shared| {
-            shared.check_same_folder()?;
-            // Dropped at once, which removes it: an empty file tells a folder that can be written from one that cannot.
-            Staged::create(&shared.layout).map(drop)
-        })
-        .await
+        let look = async {
+            let turn = Arc::clone(&self.shared.looking).lock_owned().await;
+            self.with(move |shared| {
+                // Until the folder answers, however long ago whoever asked went away.
+                let _turn = turn;
+                shared.check_same_folder()?;
+                // Dropped at once, which removes it: an empty file tells a folder that can be written from one that cannot.
+                Staged::create(&shared.layout).map(drop)
+            })
+            .await
+        };
+        let hangs = |_| {
+            let message = format!("the blob folder {} did not answer for {} s", self.shared.layout, PING_TIMEOUT.as_secs());
+            Err(StoreError::new(Kind::Unavailable, message))
+        };
+        timeout(PING_TIMEOUT, look).await.unwrap_or_else(hangs)
     }
 }
 

@@ -106,6 +106,31 @@ async fn an_empty_folder_in_the_place_of_the_store_does_not_look_fine() {
     assert!(fixture.blobs.read(&key, 0..5).await.is_ok());
 }
 
+#[test]
+fn a_folder_that_hangs_is_away_and_holds_one_thread_however_often_it_is_asked() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(2).build().expect("a runtime");
+    runtime.block_on(async {
+        let fixture = FolderFixture::new().await;
+        let id = StoreId(random_hex());
+        fixture.blobs.set_store_id(&id).await.expect("it can be named");
+        // Whoever opens a pipe to read waits for somebody who writes.
+        let (file, aside) = (fixture.root().join("store-id"), fixture.root().join("aside"));
+        fs::rename(&file, &aside).expect("it can be renamed");
+        let made = std::process::Command::new("mkfifo").arg(&file).status().expect("mkfifo runs");
+        assert!(made.success());
+        for _ in 0..3 {
+            let answer = timeout(2 * PING_TIMEOUT, fixture.blobs.ping()).await.expect("a ping has an end");
+            assert_eq!(answer.map_err(|error| error.kind()), Err(Kind::Unavailable));
+        }
+        timeout(PING_TIMEOUT, blocking(|| Ok(()))).await.expect("a thread is free for others").expect("nothing to do");
+        let mut writer = File::options().write(true).open(&file).expect("one waits for it");
+        fs::rename(&aside, &file).expect("it can be renamed");
+        io::Write::write_all(&mut writer, id.0.as_bytes()).expect("one reads it");
+        drop(writer);
+        fixture.blobs.ping().await.expect("it is back without a restart");
+    });
+}
+
 #[tokio::test]
 async fn a_store_id_that_is_none_is_not_taken_for_a_new_store() {
     let fixture = FolderFixture::new().await;
