@@ -14,10 +14,10 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
-    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, RecordedBlob, Rendition,
-    RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
-    TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, FinishedUpload, Hold, Image,
+    ImageChange, ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, RecordedBlob,
+    Rendition, RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob,
+    Timestamp, Token, TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
 };
 
 pub use links::Links;
@@ -131,10 +131,11 @@ pub trait Uploads {
     async fn record_upload(&self, upload: &OpenUpload, first: bool) -> Result<Recorded, StoreError>;
 
     /// Makes an image of an upload like [`create_image`](Images::create_image), which drops the upload in the same transaction. Its
-    /// `request_id` is the upload's id. Only with `first` may there be no record of it; one of an earlier hold, which came late, is dropped then.
+    /// `request_id` is the upload's id. Only with `first` may there be no record of it; one of an earlier hold, which came late, is dropped then
+    /// and returned, like one that has another key than the image's original.
     ///
     /// `None`, and nothing is written, when somebody has a later hold or the upload was dropped.
-    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<Created>, StoreError>;
+    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<FinishedUpload>, StoreError>;
 
     /// Drops an upload under this hold. `false` when there is none.
     async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError>;

@@ -153,6 +153,7 @@ macro_rules! catalog_suite {
                 a_finished_upload_is_an_image_and_no_more_an_upload
                 what_comes_late_of_an_earlier_stream_counts_for_nothing
                 unfinished_uploads_count_toward_the_quota
+                who_finishes_an_upload_learns_what_is_left_of_it
                 a_dropped_upload_is_gone_and_counts_no_more
                 stale_uploads_are_the_old_ones_and_those_of_deleted_users
                 what_an_upload_began_is_not_unrecorded;
