@@ -306,7 +306,8 @@ pub trait Writes: Debug + Send + Sync {
     /// Drops the record of a write of which nothing is left to remove; also fine when there is none.
     async fn forget_write(&self, key: &BlobKey) -> Result<(), StoreError>;
 
-    /// Up to `limit` recorded writes that were begun before `before`, the oldest first.
+    /// Up to `limit` recorded writes that were begun before `before`, the oldest first, but for those that unfinished uploads name: these are kept
+    /// as long as their upload.
     async fn stale_writes(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenWrite>, StoreError>;
 
     /// Those of `keys` of which the catalog knows nothing: no image or rendition refers to them, and they are not doomed, no unfinished upload began there,

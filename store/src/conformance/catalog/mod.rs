@@ -177,6 +177,7 @@ macro_rules! catalog_suite {
                 a_noted_write_is_stale_after_its_time
                 a_write_noted_again_is_the_latest
                 a_forgotten_write_is_gone
+                a_write_that_an_upload_names_is_stale_only_after_it
                 stale_writes_come_oldest_first_and_a_few_at_a_time
                 unrecorded_are_the_keys_without_a_row;
             versions:
