@@ -224,8 +224,9 @@ pub trait Jobs {
     /// `ATTEMPTS_EXHAUSTED`. Returns how many.
     async fn expire_leases(&self, max_attempts: u32, limit: u32, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Pulls back times after `farthest`, which a clock wrote that has been set back since: such leases end at `farthest`, if nobody renews them,
-    /// and renditions of which the queue was told then are due `now` and count as never told. Atomic. Returns how many.
+    /// Pulls back times after `farthest`, which a clock wrote that has been set back since: such leases, and such a right to publish, end at
+    /// `farthest`, if nobody renews them, and renditions of which the queue was told then are due `now` and count as never told. Atomic. Returns
+    /// how many renditions that were.
     async fn pull_back_times(&self, farthest: Timestamp, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Lets every lease run out now, whatever time it has left, so that the next [`expire_leases`](Self::expire_leases) ends it. Only for a
