@@ -23,14 +23,15 @@ pub const PASS_INTERVAL: Duration = Duration::from_hours(1);
 #[derive(Default)]
 pub struct OrphanSweeper {
     listing: Option<BoxStream<'static, Result<ListedBlob, StoreError>>>,
-    resting_until: Option<Timestamp>,
+    passed_at: Option<Timestamp>,
 }
 
 impl OrphanSweeper {
     /// Looks at up to 500 blobs and removes those of them that are orphans. Returns how many. `Kind::Misconfigured`, and nothing is removed,
     /// when the blob store is not the catalog's own. After an error the pass begins anew.
     pub async fn step(&mut self, stores: &Stores, now: Timestamp) -> Result<u64, StoreError> {
-        if self.resting_until.is_some_and(|until| now < until) {
+        // A time that is still to come was told by a clock that has been set back since.
+        if self.passed_at.is_some_and(|at| (at..at.plus(PASS_INTERVAL)).contains(&now)) {
             return Ok(0);
         }
         let mut listing = self.listing.take().unwrap_or_else(|| stores.blobs.list());
@@ -42,7 +43,7 @@ impl OrphanSweeper {
             }
         }
         if seen.len() < BATCH {
-            self.resting_until = Some(now.plus(PASS_INTERVAL));
+            self.passed_at = Some(now);
         } else {
             self.listing = Some(listing);
         }
@@ -75,7 +76,7 @@ async fn remove_unrecorded(stores: &Stores, keys: &[BlobKey]) -> Result<u64, Sto
 
 impl fmt::Debug for OrphanSweeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrphanSweeper").field("in_pass", &self.listing.is_some()).field("resting_until", &self.resting_until).finish()
+        f.debug_struct("OrphanSweeper").field("in_pass", &self.listing.is_some()).field("passed_at", &self.passed_at).finish()
     }
 }
 
@@ -113,6 +114,15 @@ mod tests {
         world.blob().await;
         assert_eq!(world.step(&mut sweeper, begin + PASS_INTERVAL / 2).await.expect("it rests"), 0);
         assert_eq!(world.step(&mut sweeper, begin + PASS_INTERVAL).await.expect("it sweeps"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_does_not_make_it_rest_for_longer() {
+        let (world, mut sweeper) = (World::new().await, OrphanSweeper::default());
+        let ahead = 100 * KEEP_UNRECORDED;
+        assert_eq!(world.step(&mut sweeper, ahead).await.expect("it sweeps"), 0);
+        world.blob().await;
+        assert_eq!(world.step(&mut sweeper, ahead / 2).await.expect("it sweeps"), 1);
     }
 
     #[tokio::test]

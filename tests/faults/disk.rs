@@ -1,10 +1,17 @@
 //! Places to write that are taken, or too small.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::Write,
+    path::Path,
+    time::{Duration, Instant},
+};
 
+use prost_types::FieldMask;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tintype_proto::v1::{ImageFormat, RenditionState};
-use tintype_tests::{Tintype, Upload, pictures};
+use tintype_proto::v1::{DeleteImageRequest, Image, ImageFormat, RenditionState, UpdateImageRequest};
+use tintype_tests::{Client, Refused, Tintype, Upload, pictures};
 use tonic::Code;
 
 fn file(seed: u32) -> Upload {
@@ -42,6 +49,58 @@ async fn a_catalog_file_that_is_locked_delays_writes_and_loses_nothing() {
     let both = [client.image(before.id).await.expect("it is there"), settled];
     let seen: i64 = both.iter().map(|image| image.size_bytes + image.renditions[0].size_bytes).sum();
     assert_eq!(used, seen);
+}
+
+/// Takes all the room that a disk has left.
+fn fill(path: &Path) {
+    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a file of no bytes finds room");
+    while file.write_all(&[0; 4096]).is_ok() {}
+}
+
+/// Changes the image, which only the catalog has to do with, until that is refused.
+async fn changed_until_refused(client: &Client, id: i64) -> Refused {
+    for number in 0.. {
+        let labels = BTreeMap::from([("number".to_owned(), number.to_string())]);
+        let image = Some(Image { id, labels, ..Image::default() });
+        let update_mask = Some(FieldMask { paths: vec!["labels".to_owned()] });
+        if let Err(refused) = client.images().update_image(UpdateImageRequest { image, update_mask }).await {
+            return refused.into();
+        }
+    }
+    unreachable!("there is no end of numbers")
+}
+
+/// A data folder, catalog and all, on a disk of 32 MiB in mounts of the server's own, which somebody else fills.
+#[tokio::test]
+async fn a_catalog_whose_disk_was_full_is_written_again_as_soon_as_there_is_room() {
+    let mount = "mount -t tmpfs -o size=32m,mode=700 none \"$TINTYPE_DATA\" && exec \"$0\"";
+    let arguments = ["--user", "--map-root-user", "--mount", "sh", "-c", mount];
+    let tintype = Tintype::embedded_under("unshare", &arguments, &[("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")]).await;
+    let client = tintype.client().await;
+    let large = |seed| Upload::new("large.bmp", pictures::bmp(2_000, 1_000, seed));
+    let first = client.upload(file(1)).await.expect("there is room");
+    client.settled(first.id).await;
+    let other = tintype.server.as_ref().expect("it runs").path(&format!("{}/other", tintype.variable("TINTYPE_DATA")));
+    for round in 0..3 {
+        fill(&other);
+        let refusals = [
+            client.upload(large(round)).await.expect_err("there is no room for its bytes"),
+            changed_until_refused(&client, first.id).await,
+            client.upload(large(round)).await.expect_err("there is no room for its bytes"),
+        ];
+        for refused in refusals {
+            assert!(
+                matches!(refused.kind(), (Code::ResourceExhausted, "STORE_FULL") | (Code::Unavailable, "STORE_UNAVAILABLE")),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(client.original(&first).await.expect("reading goes on").bytes, file(1).bytes);
+
+        std::fs::remove_file(&other).expect("it is there");
+        let image = client.upload(large(round)).await.expect("there is room again");
+        client.settled(image.id).await;
+        client.images().delete_image(DeleteImageRequest { id: image.id }).await.expect("it goes");
+    }
 }
 
 /// A NATS server whose disk, 2 MiB in mounts of its own, is full before the stream's bound is reached.

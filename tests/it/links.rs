@@ -1,6 +1,10 @@
 //! Files that come by signed URLs, to the HTTP port and to a bucket.
 
-use std::{collections::BTreeMap, fs, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
@@ -230,30 +234,48 @@ async fn of_files_that_come_at_once_exactly_one_is_taken_on_s3() {
     of_files_that_come_at_once_exactly_one_is_taken(on_bucket(&bucket).await, 200, &[409, 412]).await;
 }
 
-async fn what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more(tintype: Tintype) {
-    let client = library(&tintype, "admin");
+async fn what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more(tintype: &Tintype) {
+    let client = library(tintype, "admin");
     let (text, corrupt) = (b"no image, though it says so".to_vec(), pictures::png(64, 48, 1)[..20].to_vec());
     for (bytes, reason) in [(text, ErrorReason::NotAnImage), (corrupt, ErrorReason::CorruptImage)] {
         let link = link(&client, &bytes).await;
-        assert_eq!(unfinished_bytes(&tintype).await, bytes.len() as u64, "it counts before it came");
+        assert_eq!(unfinished_bytes(tintype).await, bytes.len() as u64, "it counts before it came");
         assert!(put(&link, &[], &bytes).await.status < 300);
         let refused = client.finish_upload(&link.upload_id).await.expect_err("no image");
         assert!(refused.is(reason), "{refused:?}");
         let gone = client.finish_upload(&link.upload_id).await.expect_err("it was refused");
         assert!(gone.is(ErrorReason::UploadNotFound), "{gone:?}");
-        assert_eq!((unfinished_bytes(&tintype).await, images(&client).await), (0, 0));
+        assert_eq!((unfinished_bytes(tintype).await, images(&client).await), (0, 0));
     }
 }
 
 #[tokio::test]
 async fn what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more_in_a_folder() {
-    what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more(Tintype::embedded().await).await;
+    let tintype = Tintype::embedded().await;
+    what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more(&tintype).await;
+    assert_eq!(tintype.blob_files("user_1").len(), 0, "what counts no more is not there any more");
 }
 
 #[tokio::test]
 async fn what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more_on_s3() {
     let bucket = Bucket::new().await;
-    what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more(on_bucket(&bucket).await).await;
+    what_is_no_image_is_refused_when_it_is_finished_and_counts_no_more(&on_bucket(&bucket).await).await;
+}
+
+#[tokio::test]
+async fn of_those_who_finish_what_came_at_once_all_get_the_one_image_and_its_bytes_are_stored_once() {
+    let tintype = Tintype::cluster(0).await;
+    let client = library(&tintype, "admin");
+    let png = pictures::png(600, 450, 1);
+    for count in 1..=10 {
+        let link = link(&client, &png).await;
+        assert_eq!(put(&link, &[], &png).await.status, 204);
+        let finished = join_all((0..8).map(|_| client.finish_upload(&link.upload_id))).await;
+        let ids: BTreeSet<_> = finished.into_iter().map(|image| image.expect("an image").id).collect();
+        assert_eq!((ids.len(), images(&client).await), (1, count));
+        assert_eq!(tintype.blob_files("user_1").len(), count, "one file an image");
+    }
+    assert_eq!(unfinished_bytes(&tintype).await, 0);
 }
 
 #[tokio::test]

@@ -355,6 +355,40 @@ async fn in_a_bucket_another_server_goes_on_from_the_parts_that_arrived() {
     assert_eq!(objects.len(), 1, "{objects:?}");
 }
 
+/// Of two streams of one upload, the second begins before anything of the first is recorded, and finishes a small file. Returns the first one.
+async fn finished_beside_another_stream(client: &Client) -> Stream {
+    let (mut first, _) = Stream::begin(client, "both").await;
+    let (mut second, offset) = Stream::begin(client, "both").await;
+    assert_eq!(offset, 0);
+    first.send(&file().slice(..10 * MIB)).await;
+    first.persisted(8 * MIB).await;
+    assert!(upload(client, "both").await.expect("it is open").persisted_size_bytes > 0);
+    let small = Bytes::from(pictures::png(64, 48, 1));
+    second.send(&small).await;
+    let image = second.finish().await.expect("an image");
+    assert_whole(client, &image, &small).await;
+    assert_eq!(client.current_user().await.expect("a user").used_bytes, image.size_bytes);
+    first
+}
+
+#[tokio::test]
+async fn what_another_stream_kept_of_a_finished_upload_is_gone() {
+    let tintype = Tintype::cluster(0).await;
+    let _first = finished_beside_another_stream(&tintype.client().await).await;
+    assert_eq!((tintype.blob_files("staging").len(), tintype.blob_files("user_1").len()), (0, 1));
+}
+
+#[tokio::test]
+async fn what_another_stream_kept_of_a_finished_upload_is_gone_from_a_bucket() {
+    let bucket = Bucket::new().await;
+    let variables = bucket.variables();
+    let tintype = Tintype::cluster_with(0, &variables.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+    let _first = finished_beside_another_stream(&tintype.client().await).await;
+    assert_eq!(bucket.open_uploads().await, Vec::<String>::new());
+    let objects = bucket.objects().await;
+    assert_eq!(objects.iter().filter(|name| *name != "store-id").count(), 1, "{objects:?}");
+}
+
 #[tokio::test]
 async fn a_cancelled_upload_leaves_nothing_and_can_begin_anew() {
     let tintype = Tintype::embedded().await;

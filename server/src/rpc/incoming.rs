@@ -7,14 +7,14 @@ use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
 use tintype_proto::v1::{ErrorReason, UploadChunk, UploadStart};
 use tintype_store::{
-    BlobKey, Created, Format, Hold, Image, ImageHeader, Labels, NewImage, RenditionState, StoreError, StoredBlob, Timestamp, UploadLink,
-    UserId,
+    BlobKey, Created, FinishedUpload, Format, Hold, Image, ImageHeader, Labels, NewImage, RenditionState, StoreError, StoredBlob,
+    Timestamp, UploadLink, UserId,
     blobs::{BlobSink, read_partial_checked},
     header::HeaderScanner,
 };
 
 use super::{
-    unfinished::Unfinished,
+    unfinished::{Unfinished, discard},
     upload::{check_chunk, hint},
 };
 use crate::{
@@ -181,8 +181,8 @@ impl Incoming {
     pub(crate) async fn finish(mut self) -> Result<Finished, Refusal> {
         let finished = self.publish().await;
         let finished = self.unless_refused(finished).await?;
-        if let Some(mut unfinished) = self.unfinished.take() {
-            if finished.repeated { unfinished.give_up().await } else { unfinished.finished(&finished.image).await }
+        if let Some(mut unfinished) = self.unfinished.take().filter(|_| finished.repeated) {
+            unfinished.give_up().await;
         }
         let pending = finished.image.renditions.iter().filter(|rendition| rendition.state == RenditionState::Pending);
         let pending = pending.map(|rendition| rendition.id).collect();
@@ -342,7 +342,16 @@ async fn record(core: &SharedCore, new: NewImage, hold: Option<(Hold, bool)>, li
     let request_id = new.request_id.clone().unwrap_or_default();
     let (catalog, now) = (&core.stores.catalog, Timestamp::now());
     let created = match (hold, link) {
-        (Some((hold, first)), _) => catalog.finish_upload(new, hold, first, now).await?,
+        (Some((hold, first)), _) => match catalog.finish_upload(new, hold, first, now).await? {
+            Some(FinishedUpload { created, replaced }) => {
+                // Of this stream, of an earlier one, or of one that began earlier and recorded something only after this one had begun.
+                if let Some(replaced) = replaced {
+                    discard(core, &replaced).await;
+                }
+                Some(created)
+            }
+            None => None,
+        },
         (None, Some(link)) => catalog.finish_upload_link(new, link, now).await?,
         (None, None) => Some(catalog.create_image(new, now).await?),
     };
@@ -373,7 +382,7 @@ async fn record(core: &SharedCore, new: NewImage, hold: Option<(Hold, bool)>, li
     }
 }
 
-/// Removes the bytes of an image that was not recorded.
+/// Removes bytes that are no image's.
 pub(crate) async fn unused(core: &SharedCore, key: &BlobKey) {
     if let Err(error) = core.stores.blobs.delete(key).await {
         tracing::warn!(blob.key = %key, error = %Chain(&error), "a blob that nothing refers to is left");

@@ -13,7 +13,7 @@ use tintype_store::{Access, BlobKey, Image, LinkCreated, Timestamp, UploadLink, 
 
 use super::{
     download::{self, Wanted},
-    incoming::{Incoming, repeated, size_mismatch},
+    incoming::{Incoming, repeated, size_mismatch, unused},
 };
 use crate::{
     auth::Caller,
@@ -92,11 +92,16 @@ pub(super) async fn finish_upload(
 ) -> Result<FinishUploadResponse, Refusal> {
     let (catalog, owner) = (&core.stores.catalog, caller.0.user.id);
     let upload_id = wire::request_id("upload_id", request.upload_id)?.ok_or_else(|| Refusal::field("upload_id", "must not be empty"))?;
-    // In this order: one that is finished in between is found as the image.
-    let image = match catalog.open_upload_link(owner, &upload_id).await? {
-        Some(link) => finish(core, &link).await?,
-        None => match catalog.image_by_request(owner, &upload_id).await? {
+    let finished = match catalog.open_upload_link(owner, &upload_id).await? {
+        Some(link) => finish(core, &link).await,
+        None => Err(Refusal::upload_not_found(&upload_id)),
+    };
+    let image = match finished {
+        Ok(image) => image,
+        // Another call may have ended it meanwhile, which takes away what this one reads.
+        Err(refusal) => match catalog.image_by_request(owner, &upload_id).await? {
             Some(earlier) => repeated(earlier, &upload_id)?,
+            None if refusal.is_final() || catalog.open_upload_link(owner, &upload_id).await?.is_some() => return Err(refusal),
             None => return Err(Refusal::upload_not_found(&upload_id)),
         },
     };
@@ -105,17 +110,23 @@ pub(super) async fn finish_upload(
 
 async fn finish(core: &SharedCore, link: &UploadLink) -> Result<Image, Refusal> {
     let finished = receive(core, link).await;
-    if let Err(refusal) = &finished
-        && refusal.is_final()
-        && let Err(error) = core.stores.catalog.close_upload_link(link).await
-    {
-        tracing::warn!(upload.id = link.upload_id, error = %Chain(&error), "a refused upload is left until it expires");
+    if finished.as_ref().err().is_none_or(Refusal::is_final) {
+        clear_away(core, link).await;
     }
     finished
 }
 
-/// Reads what came as if it were a stream, into a blob of its own: all that is checked of streams is checked of it. What came is the sweeper's
-/// then; until the end of its URL it keeps a bucket from taking the same once more.
+/// Closes a link that is finished or refused, if it is not yet, and removes what came by it: nothing more comes by a URL of this server then. A
+/// bucket would take it once more until the end of its URL, so there it stays until then and is the sweeper's.
+async fn clear_away(core: &SharedCore, link: &UploadLink) {
+    if let Err(error) = core.stores.catalog.close_upload_link(link).await {
+        tracing::warn!(upload.id = link.upload_id, error = %Chain(&error), "an upload that has ended is left until it expires");
+    } else if let Some(key) = link.key.as_ref().filter(|_| !link.direct) {
+        unused(core, key).await;
+    }
+}
+
+/// Reads what came as if it were a stream, into a blob of its own: all that is checked of streams is checked of it.
 async fn receive(core: &SharedCore, link: &UploadLink) -> Result<Image, Refusal> {
     let not_received = || {
         let message = format!("nothing has come by the URL of upload {:?} yet", link.upload_id);

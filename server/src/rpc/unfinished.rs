@@ -1,7 +1,7 @@
 //! What stays of an upload that does not come to its end, so that another stream can go on with it.
 
 use tintype_proto::v1::{CancelUploadRequest, CancelUploadResponse, GetUploadRequest, GetUploadResponse};
-use tintype_store::{Access, Hold, Image, OpenUpload, PartialBlob, Recorded, Timestamp, UserId, blobs::BlobSink};
+use tintype_store::{Access, Hold, OpenUpload, PartialBlob, Recorded, Timestamp, UserId, blobs::BlobSink};
 
 use crate::{
     auth::Caller,
@@ -89,17 +89,10 @@ impl Unfinished {
             Err(error) => tracing::warn!(upload.id = self.upload_id, error = %Chain(&error), "an upload is left until it expires"),
         }
     }
-
-    /// The upload has become this image: removes bytes of earlier streams that are not the image's.
-    pub(crate) async fn finished(self, image: &Image) {
-        if let Some(partial) = self.recorded.filter(|partial| partial.key != image.blob) {
-            discard(&self.core, &partial).await;
-        }
-    }
 }
 
 /// Removes bytes that nothing in the catalog names. What cannot be removed now is the sweeper's.
-async fn discard(core: &Core, partial: &PartialBlob) {
+pub(super) async fn discard(core: &Core, partial: &PartialBlob) {
     if let Err(error) = core.stores.blobs.discard(partial).await {
         tracing::warn!(blob.key = %partial.key, error = %Chain(&error), "the beginning of an upload is left to the sweeper");
     }

@@ -12,10 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use tintype_store::{
-    BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
-    ImageFilter, ImageId, ImageWrite, Job, LinkCreated, LinkKey, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded,
-    RecordedBlob, Rendition, RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId,
-    StoredBlob, Timestamp, Token, TokenId, Totals, UploadLink, User, UserChange, UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, FinishedUpload, Hold, Image,
+    ImageChange, ImageFilter, ImageId, ImageWrite, Job, LinkCreated, LinkKey, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party,
+    Recorded, RecordedBlob, Rendition, RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError,
+    StoreId, StoredBlob, Timestamp, Token, TokenId, Totals, UploadLink, User, UserChange, UserId, UserWrite, Worker,
     catalog::{
         Catalog, Changes, Edits, Images, Integrity, Jobs, Links, Overview, Publisher, Shares, Upkeep, Uploads, Users, Writes,
         sqlite::Sqlite,
@@ -159,7 +159,7 @@ faulty! {
         fn open_upload(owner: UserId, upload_id: &str) -> Option<OpenUpload>;
         fn take_upload(owner: UserId, upload_id: &str, now: Timestamp) by(now: Clock::taking) -> Option<OpenUpload>;
         fn record_upload(upload: &OpenUpload, first: bool) by_ref(upload: Clock::upload) -> Recorded;
-        fn finish_upload(new: NewImage, hold: Hold, first: bool, now: Timestamp) at(now) by(hold: Clock::hold) -> Option<Created>;
+        fn finish_upload(new: NewImage, hold: Hold, first: bool, now: Timestamp) at(now) by(hold: Clock::hold) -> Option<FinishedUpload>;
         fn drop_upload(owner: UserId, upload_id: &str, hold: Hold) by(hold: Clock::hold) -> bool;
         fn stale_uploads(before: Timestamp, limit: u32) at(before) -> Vec<OpenUpload>;
     }

@@ -75,7 +75,13 @@ impl Blobs for Memory {
     }
 
     async fn read_partial(&self, partial: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
-        pieces(self.shared.state().unpublished.get(&partial.place), &partial.key, 0..partial.size_bytes)
+        let now = (self.shared.clock)();
+        let mut state = self.shared.state();
+        let written = state.unpublished.get_mut(&partial.place).map(|written| {
+            written.at = now;
+            &*written
+        });
+        pieces(written, &partial.key, 0..partial.size_bytes)
     }
 
     async fn discard(&self, partial: &PartialBlob) -> Result<(), StoreError> {

@@ -38,7 +38,8 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError>;
 
     /// Streams all bytes of a blob that was kept before it was published, in pieces like [`read`](Self::read). Whoever still writes it can
-    /// add nothing to what is read here. `Kind::Corrupt` when it is gone, say because it was published after all.
+    /// add nothing to what is read here, and for [`sweep_unpublished`](Self::sweep_unpublished) it was written to just now. `Kind::Corrupt` when it
+    /// is gone, say because it was published after all.
     async fn read_partial(&self, partial: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError>;
 
     /// Removes what was kept of a blob, and the blob itself should it have been published; also fine when there is nothing.
@@ -60,7 +61,7 @@ pub trait Blobs: Debug + Send + Sync + 'static {
     async fn set_store_id(&self, id: &StoreId) -> Result<(), StoreError>;
 
     /// Removes what writers left behind that were last written to before `before` and never published; a store that cannot tell counts from
-    /// when they began. Bounded: what is left over is taken by the next call. Returns how many.
+    /// when they began, and leaves what unfinished uploads name. Bounded: what is left over is taken by the next call. Returns how many.
     async fn sweep_unpublished(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Signs a request with which somebody without an account puts this file under `key` by himself, for `ttl` from now. What came by it is read

@@ -14,10 +14,10 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, Hold, Image, ImageChange,
-    ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, RecordedBlob, Rendition,
-    RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob, Timestamp, Token,
-    TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
+    BlobKey, Change, Claim, Commit, Created, Drawn, FailedRendition, Failure, FailureFilter, FailurePosition, FinishedUpload, Hold, Image,
+    ImageChange, ImageFilter, ImageId, ImageWrite, Job, NewImage, NewToken, NewUser, OpenUpload, OpenWrite, Party, Recorded, RecordedBlob,
+    Rendition, RenditionId, Requested, Retry, SeenImage, Share, ShareRole, Sharing, SignedIn, Spec, StoreError, StoreId, StoredBlob,
+    Timestamp, Token, TokenId, Totals, User, UserChange, UserId, UserWrite, Worker,
 };
 
 pub use links::Links;
@@ -131,10 +131,11 @@ pub trait Uploads {
     async fn record_upload(&self, upload: &OpenUpload, first: bool) -> Result<Recorded, StoreError>;
 
     /// Makes an image of an upload like [`create_image`](Images::create_image), which drops the upload in the same transaction. Its
-    /// `request_id` is the upload's id. Only with `first` may there be no record of it; one of an earlier hold, which came late, is dropped then.
+    /// `request_id` is the upload's id. Only with `first` may there be no record of it; one of an earlier hold, which came late, is dropped then
+    /// and returned, like one that has another key than the image's original.
     ///
     /// `None`, and nothing is written, when somebody has a later hold or the upload was dropped.
-    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<Created>, StoreError>;
+    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<FinishedUpload>, StoreError>;
 
     /// Drops an upload under this hold. `false` when there is none.
     async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError>;
@@ -223,8 +224,9 @@ pub trait Jobs {
     /// `ATTEMPTS_EXHAUSTED`. Returns how many.
     async fn expire_leases(&self, max_attempts: u32, limit: u32, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Pulls back times after `farthest`, which a clock wrote that has been set back since: such leases end at `farthest`, if nobody renews them,
-    /// and renditions of which the queue was told then are due `now` and count as never told. Atomic. Returns how many.
+    /// Pulls back times after `farthest`, which a clock wrote that has been set back since: such leases, and such a right to publish, end at
+    /// `farthest`, if nobody renews them, and renditions of which the queue was told then are due `now` and count as never told. Atomic. Returns
+    /// how many renditions that were.
     async fn pull_back_times(&self, farthest: Timestamp, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Lets every lease run out now, whatever time it has left, so that the next [`expire_leases`](Self::expire_leases) ends it. Only for a
@@ -305,7 +307,8 @@ pub trait Writes: Debug + Send + Sync {
     /// Drops the record of a write of which nothing is left to remove; also fine when there is none.
     async fn forget_write(&self, key: &BlobKey) -> Result<(), StoreError>;
 
-    /// Up to `limit` recorded writes that were begun before `before`, the oldest first.
+    /// Up to `limit` recorded writes that were begun before `before`, the oldest first, but for those that unfinished uploads name: these are kept
+    /// as long as their upload.
     async fn stale_writes(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenWrite>, StoreError>;
 
     /// Those of `keys` of which the catalog knows nothing: no image or rendition refers to them, and they are not doomed, no unfinished upload began there,

@@ -1,7 +1,7 @@
 //! What every adapter of [`Blobs`] keeps.
 #![expect(missing_docs, reason = "a case is called what it checks")]
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -61,6 +61,7 @@ macro_rules! blobs_suite {
             what_is_published_is_listed
             the_size_of_a_blob_is_what_is_there
             what_was_kept_outlives_its_writer_until_it_is_discarded
+            the_time_of_what_was_kept_begins_anew_when_it_is_read
             a_writer_adds_nothing_to_what_is_read_of_it
         );
     };
@@ -341,7 +342,7 @@ pub async fn what_is_published_is_listed(fixture: &dyn Fixture) {
     keys.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(listed.iter().map(|blob| blob.key.clone()).collect::<Vec<_>>(), keys);
     let now = Timestamp::now();
-    let minute = std::time::Duration::from_mins(1);
+    let minute = Duration::from_mins(1);
     for blob in &listed {
         assert_eq!(blobs.size_bytes(&blob.key).await.expect("an answer"), Some(blob.size_bytes));
         // Its clock may be another one, and may tick in seconds.
@@ -395,6 +396,22 @@ pub async fn what_was_kept_outlives_its_writer_until_it_is_discarded(fixture: &d
     assert_eq!(read_partial(blobs, &partial).await.expect_err("it is gone").kind(), Kind::Corrupt);
     assert_eq!(blobs.list().try_collect::<Vec<_>>().await.expect("a store can be listed"), []);
     assert_eq!(blobs.sweep_unpublished(END_OF_TIME).await.expect("sweeping works"), 0, "nothing is left of it");
+}
+
+pub async fn the_time_of_what_was_kept_begins_anew_when_it_is_read(fixture: &dyn Fixture) {
+    let (blobs, bytes) = (fixture.blobs(), some_bytes(MANY_BYTES));
+    let (sink, partial) = kept(fixture, &bytes).await;
+    drop(sink);
+    let later = Timestamp::now().plus(Duration::from_micros(1));
+    // So that a clock that is read again is later.
+    while Timestamp::now() <= later {
+        std::thread::yield_now();
+    }
+    read_partial(blobs, &partial).await.expect("it was kept");
+    blobs.sweep_unpublished(later).await.expect("sweeping works");
+    let read = read_partial(blobs, &partial).await.expect("it is kept on");
+    assert!(read == bytes[..partial.size_bytes as usize], "bytes differ");
+    blobs.discard(&partial).await.expect("it can be discarded");
 }
 
 pub async fn a_writer_adds_nothing_to_what_is_read_of_it(fixture: &dyn Fixture) {

@@ -1,4 +1,4 @@
-use super::{BlobKey, Timestamp, UserId};
+use super::{BlobKey, Created, Timestamp, UserId};
 
 /// The beginning of a blob that is not published, as far as it is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub enum Recorded {
     TakenOver,
 }
 
+/// What became of an upload that was to be finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedUpload {
+    /// Of the image.
+    pub created: Created,
+    /// What was recorded of the upload and is no part of the image: nothing names it any more, so it is to be discarded.
+    pub replaced: Option<PartialBlob>,
+}
+
 /// An upload that is not finished and of which something is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenUpload {
@@ -48,5 +57,18 @@ impl Recorded {
     /// `upload` is in the place of `before`.
     pub(crate) fn done(upload: &OpenUpload, before: Option<OpenUpload>) -> Self {
         Self::Done { replaced: before.map(|before| before.partial).filter(|before| before.key != upload.partial.key) }
+    }
+}
+
+impl FinishedUpload {
+    /// An image with its original under `original` is in the place of `before`, if it was made.
+    pub(crate) fn of(created: Created, before: Option<PartialBlob>, original: &BlobKey) -> Self {
+        let replaced = before.filter(|before| matches!(created, Created::New(_)) && before.key != *original);
+        Self { created, replaced }
+    }
+
+    /// Nothing was written: somebody finished it before.
+    pub(crate) fn repeated(created: Created) -> Self {
+        Self { created, replaced: None }
     }
 }

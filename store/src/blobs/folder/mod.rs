@@ -17,7 +17,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -112,6 +112,13 @@ impl Blobs for Folder {
 
     async fn read_partial(&self, partial: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
         let path = self.shared.layout.staged(&partial.place)?;
+        let (key, staged) = (partial.key.clone(), path.clone());
+        // Its time begins anew, as that of the upload does.
+        self.with(move |shared| {
+            let file = shared.open_blob(&key, &staged, 0)?;
+            file.set_modified(SystemTime::now()).map_err(|error| io_error(format!("keep what there is of blob {key}"), error))
+        })
+        .await?;
         self.read_file(&partial.key, path, 0..partial.size_bytes).await
     }
 

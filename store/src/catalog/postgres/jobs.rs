@@ -212,6 +212,8 @@ impl Jobs for Postgres {
                  UPDATE renditions SET lease_until = $1 WHERE state = 'running' AND lease_until > $1 RETURNING id
              ), waits AS (
                  UPDATE renditions SET due_at = $2, told_at = 0 WHERE state = 'pending' AND told_at > $1 RETURNING id
+             ), publisher AS (
+                 UPDATE event_publisher SET lease_until = $1 WHERE lease_until > $1
              )
              SELECT (SELECT count(*) FROM leases) + (SELECT count(*) FROM waits)",
         )

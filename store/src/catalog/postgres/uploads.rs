@@ -3,7 +3,7 @@ use sqlx::{query, query_as, query_scalar};
 
 use super::{Postgres, images, pool::PooledConnection};
 use crate::{
-    Created, Hold, NewImage, OpenUpload, Recorded, StoreError, Timestamp, UserId,
+    Created, FinishedUpload, Hold, NewImage, OpenUpload, PartialBlob, Recorded, StoreError, Timestamp, UserId,
     catalog::{
         Uploads,
         rows::{checksums_to_bytes, upload_columns},
@@ -62,25 +62,28 @@ impl Uploads for Postgres {
         Ok(Recorded::done(upload, before))
     }
 
-    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<Created>, StoreError> {
+    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<FinishedUpload>, StoreError> {
         let mut tx = self.pool.begin().await?;
         let upload_id = new.request_id.clone().unwrap_or_default();
         lock_owner(&mut tx, new.owner).await?;
-        let counted_bytes = match remove(&mut tx, new.owner, &upload_id, hold).await? {
-            Removal::Removed(counted_bytes) => counted_bytes,
-            Removal::Absent if first => 0,
+        let before = match remove(&mut tx, new.owner, &upload_id, hold).await? {
+            Removal::Removed(before) => Some(before),
+            Removal::Absent if first => None,
             Removal::Absent | Removal::Held => {
                 tx.rollback().await?;
-                return images::repeated(self, &new).await;
+                return Ok(images::repeated(self, &new).await?.map(FinishedUpload::repeated));
             }
         };
-        Ok(Some(match self.create(tx, new, now).await? {
+        let original = new.original.key.clone();
+        let created = match self.create(tx, new, now).await? {
             // Looked at after the upload came back, whose bytes are in the image already.
             Created::OverQuota { quota_bytes, used_bytes } => {
+                let counted_bytes = before.as_ref().map_or(0, |before| before.size_bytes);
                 Created::OverQuota { quota_bytes, used_bytes: used_bytes.saturating_sub(counted_bytes) }
             }
             created => created,
-        }))
+        };
+        Ok(Some(FinishedUpload::of(created, before, &original)))
     }
 
     async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError> {
@@ -108,8 +111,7 @@ pub(super) async fn lock_owner(connection: &mut PooledConnection, owner: UserId)
 }
 
 enum Removal {
-    /// So many bytes.
-    Removed(u64),
+    Removed(PartialBlob),
     Absent,
     /// Somebody has a later hold.
     Held,
@@ -117,15 +119,15 @@ enum Removal {
 
 /// Removes an upload under this hold, or an earlier one; it counts no more then. The owner is locked.
 async fn remove(connection: &mut PooledConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Removal> {
-    let found = query_as("SELECT hold, size_bytes FROM uploads WHERE owner_id = $1 AND upload_id = $2");
-    let found: Option<(i64, i64)> = found.bind(owner.0).bind(upload_id).fetch_optional(&mut *connection).await?;
-    let Some((held, size_bytes)) = found else { return Ok(Removal::Absent) };
-    if held > hold.0 {
+    let found = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
+    let found: Option<OpenUpload> = found.bind(owner.0).bind(upload_id).fetch_optional(&mut *connection).await?;
+    let Some(OpenUpload { hold: held, partial, .. }) = found else { return Ok(Removal::Absent) };
+    if held > hold {
         return Ok(Removal::Held);
     }
     query("DELETE FROM uploads WHERE owner_id = $1 AND upload_id = $2").bind(owner.0).bind(upload_id).execute(&mut *connection).await?;
-    count(connection, owner, -size_bytes).await?;
-    Ok(Removal::Removed(size_bytes as u64))
+    count(connection, owner, -(partial.size_bytes as i64)).await?;
+    Ok(Removal::Removed(partial))
 }
 
 pub(super) async fn count(connection: &mut PooledConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {

@@ -193,6 +193,8 @@ impl Jobs for Sqlite {
         let leases = leases.bind(farthest.0).execute(&mut *tx).await?.rows_affected();
         let waits = query("UPDATE renditions SET due_at = $2, told_at = 0 WHERE state = 'pending' AND told_at > $1");
         let waits = waits.bind(farthest.0).bind(now.0).execute(&mut *tx).await?.rows_affected();
+        let right = query("UPDATE event_publisher SET lease_until = $1 WHERE lease_until > $1");
+        right.bind(farthest.0).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(leases + waits)
     }

@@ -15,10 +15,10 @@ mod uploads;
 mod users;
 mod writes;
 
-use std::{fs::OpenOptions, path::Path, time::Duration};
+use std::{fs::OpenOptions, future::ready, path::Path, time::Duration};
 
 use sqlx::{
-    SqlitePool, SqliteTransaction,
+    Connection, SqlitePool, SqliteTransaction,
     error::DatabaseError,
     query_scalar,
     sqlite::{SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -61,7 +61,7 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options.clone()).await?;
+        let writer = pool().max_connections(1).connect_with(options.clone()).await?;
         let version: String = query_scalar("SELECT sqlite_version()").fetch_one(&writer).await?;
         if parse_version(&version) < Some(OLDEST_SAFE_VERSION) {
             let (major, minor, patch) = OLDEST_SAFE_VERSION;
@@ -71,10 +71,7 @@ impl Sqlite {
             ));
         }
         schema::migrate(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options.pragma("query_only", "ON"));
+        let readers = pool().max_connections(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Self { writer, readers })
     }
 
@@ -83,6 +80,14 @@ impl Sqlite {
     async fn write(&self) -> sqlx::Result<SqliteTransaction<'static>> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
+}
+
+/// A pool that hands out no connection which counts as in a transaction. SQLite ends a transaction by itself where the disk is full or fails; the
+/// ROLLBACK that follows then fails as well, and sqlx takes the transaction for open as long as the connection lasts.
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .before_acquire(|connection, _| Box::pin(ready(Ok(!connection.is_in_transaction()))))
 }
 
 /// Makes the file, readable by its owner alone, unless there is one. SQLite gives the same rights to the files it puts beside it.
@@ -147,6 +152,21 @@ mod tests {
             let mode = entry.metadata().expect("its metadata").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
         }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_found_no_room_does_not_keep_others_from_writing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let catalog = Sqlite::open(&folder.path().join("catalog.db")).await.expect("a new catalog");
+        sqlx::query("CREATE TABLE room (bytes BLOB)").execute(&catalog.writer).await.expect("a table");
+        // SQLite takes it for as many pages as there are, and the next connection knows nothing of it: then there is room again.
+        sqlx::query("PRAGMA max_page_count = 1").execute(&catalog.writer).await.expect("a connection");
+        let mut tx = catalog.write().await.expect("a transaction");
+        let refused =
+            sqlx::query("INSERT INTO room VALUES (zeroblob(1000000))").execute(&mut *tx).await;
+        drop(tx);
+        assert_eq!(refused.map(drop).map_err(|error| StoreError::from(error).kind()), Err(Kind::Full));
+        catalog.write().await.expect("a transaction").commit().await.expect("a commit");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@ use sqlx::{SqliteConnection, query, query_as};
 
 use super::{Sqlite, images, users};
 use crate::{
-    Created, Hold, NewImage, OpenUpload, Recorded, StoreError, Timestamp, UserId,
+    Created, FinishedUpload, Hold, NewImage, OpenUpload, PartialBlob, Recorded, StoreError, Timestamp, UserId,
     catalog::{
         Uploads,
         rows::{checksums_to_bytes, upload_columns},
@@ -66,29 +66,30 @@ impl Uploads for Sqlite {
         Ok(Recorded::done(upload, before))
     }
 
-    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<Created>, StoreError> {
+    async fn finish_upload(&self, new: NewImage, hold: Hold, first: bool, now: Timestamp) -> Result<Option<FinishedUpload>, StoreError> {
         let mut tx = self.write().await?;
         let upload_id = new.request_id.clone().unwrap_or_default();
         if let Some(repeated) = images::repeated(&mut tx, &new).await? {
-            return Ok(Some(repeated));
+            return Ok(Some(FinishedUpload::repeated(repeated)));
         }
-        match remove(&mut tx, new.owner, &upload_id, hold).await? {
-            Removal::Removed => {}
-            Removal::Absent if first => {}
+        let before = match remove(&mut tx, new.owner, &upload_id, hold).await? {
+            Removal::Removed(before) => Some(before),
+            Removal::Absent if first => None,
             Removal::Absent | Removal::Held => return Ok(None),
-        }
+        };
+        let original = new.original.key.clone();
         let created = images::create(&mut tx, new, now).await?;
         if matches!(created, Created::New(_)) {
             tx.commit().await?;
         }
-        Ok(Some(created))
+        Ok(Some(FinishedUpload::of(created, before, &original)))
     }
 
     async fn drop_upload(&self, owner: UserId, upload_id: &str, hold: Hold) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
         let removal = remove(&mut tx, owner, upload_id, hold).await?;
         tx.commit().await?;
-        Ok(matches!(removal, Removal::Removed))
+        Ok(matches!(removal, Removal::Removed(_)))
     }
 
     async fn stale_uploads(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenUpload>, StoreError> {
@@ -102,7 +103,7 @@ impl Uploads for Sqlite {
 }
 
 enum Removal {
-    Removed,
+    Removed(PartialBlob),
     Absent,
     /// Somebody has a later hold.
     Held,
@@ -110,15 +111,15 @@ enum Removal {
 
 /// Removes an upload under this hold, or an earlier one; it counts no more then.
 async fn remove(connection: &mut SqliteConnection, owner: UserId, upload_id: &str, hold: Hold) -> sqlx::Result<Removal> {
-    let found = query_as("SELECT hold, size_bytes FROM uploads WHERE owner_id = $1 AND upload_id = $2");
-    let found: Option<(i64, i64)> = found.bind(owner.0).bind(upload_id).fetch_optional(&mut *connection).await?;
-    let Some((held, size_bytes)) = found else { return Ok(Removal::Absent) };
-    if held > hold.0 {
+    let found = query_as(concat!("SELECT ", upload_columns!(), " FROM uploads WHERE owner_id = $1 AND upload_id = $2"));
+    let found: Option<OpenUpload> = found.bind(owner.0).bind(upload_id).fetch_optional(&mut *connection).await?;
+    let Some(OpenUpload { hold: held, partial, .. }) = found else { return Ok(Removal::Absent) };
+    if held > hold {
         return Ok(Removal::Held);
     }
     query("DELETE FROM uploads WHERE owner_id = $1 AND upload_id = $2").bind(owner.0).bind(upload_id).execute(&mut *connection).await?;
-    count(connection, owner, -size_bytes).await?;
-    Ok(Removal::Removed)
+    count(connection, owner, -(partial.size_bytes as i64)).await?;
+    Ok(Removal::Removed(partial))
 }
 
 pub(super) async fn count(connection: &mut SqliteConnection, owner: UserId, more_bytes: i64) -> sqlx::Result<()> {

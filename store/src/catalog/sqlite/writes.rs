@@ -25,7 +25,11 @@ impl Writes for Sqlite {
     }
 
     async fn stale_writes(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenWrite>, StoreError> {
-        let writes = query_as("SELECT key, multipart_id FROM writes WHERE begun_at < $1 ORDER BY begun_at LIMIT $2");
+        let writes = query_as(
+            "SELECT key, multipart_id FROM writes
+             WHERE begun_at < $1 AND NOT EXISTS (SELECT 1 FROM uploads WHERE uploads.key = writes.key)
+             ORDER BY begun_at LIMIT $2",
+        );
         Ok(writes.bind(before.0).bind(limit).fetch_all(&self.readers).await?)
     }
 

@@ -50,6 +50,17 @@ pub(super) async fn times_of_a_clock_that_was_ahead_are_pulled_back(fresh: Fresh
     assert_eq!(catalog.expire_leases(MAX_ATTEMPTS, MANY, second(721)).await.expect("a count"), 1);
 }
 
+pub(super) async fn a_right_to_publish_far_ahead_is_pulled_back(fresh: Fresh) {
+    let catalog = fresh.catalog;
+    assert_eq!(catalog.hold_publisher("ahead", second(9_006), second(9_000)).await.expect("an answer"), Some(0));
+    assert_eq!(catalog.hold_publisher("right", second(606), second(600)).await.expect("an answer"), None);
+    assert_eq!(catalog.pull_back_times(second(720), second(600)).await.expect("a count"), 0, "it is no rendition");
+    assert_eq!(catalog.hold_publisher("right", second(725), second(719)).await.expect("an answer"), None, "its holder may still be there");
+    assert_eq!(catalog.hold_publisher("right", second(726), second(720)).await.expect("an answer"), Some(0));
+    assert_eq!(catalog.pull_back_times(second(840), second(720)).await.expect("a count"), 0);
+    assert_eq!(catalog.hold_publisher("ahead", second(727), second(721)).await.expect("an answer"), None, "one of now is left as it is");
+}
+
 pub(super) async fn a_renewed_lease_does_not_run_out(fresh: Fresh) {
     let catalog = fresh.catalog;
     let job = claim(&*catalog, pending(&*catalog).await, BEGIN).await;

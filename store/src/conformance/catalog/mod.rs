@@ -116,6 +116,7 @@ macro_rules! catalog_suite {
                 a_late_result_changes_nothing
                 a_renewed_lease_does_not_run_out
                 times_of_a_clock_that_was_ahead_are_pulled_back
+                a_right_to_publish_far_ahead_is_pulled_back
                 leases_that_ran_out_begin_again_until_attempts_are_exhausted
                 leases_end_a_few_at_a_time
                 void_leases_run_out_at_once
@@ -152,6 +153,7 @@ macro_rules! catalog_suite {
                 of_holders_at_once_the_latest_is_left
                 a_finished_upload_is_an_image_and_no_more_an_upload
                 what_comes_late_of_an_earlier_stream_counts_for_nothing
+                who_finishes_an_upload_learns_what_is_left_of_it
                 unfinished_uploads_count_toward_the_quota
                 a_dropped_upload_is_gone_and_counts_no_more
                 stale_uploads_are_the_old_ones_and_those_of_deleted_users
@@ -175,6 +177,7 @@ macro_rules! catalog_suite {
             writes:
                 a_noted_write_is_stale_after_its_time
                 a_write_noted_again_is_the_latest
+                a_write_that_an_upload_names_is_stale_only_after_it
                 a_forgotten_write_is_gone
                 stale_writes_come_oldest_first_and_a_few_at_a_time
                 unrecorded_are_the_keys_without_a_row;

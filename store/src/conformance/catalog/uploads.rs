@@ -1,7 +1,7 @@
 use super::support::{BEGIN, Fresh, at_once, create, png, second, user};
 use crate::{
-    BlobKey, Created, Format, Hold, NewImage, NewUser, OpenUpload, PartialBlob, Recorded, Role, Timestamp, UserId, UserWrite,
-    catalog::Catalog,
+    BlobKey, Created, FinishedUpload, Format, Hold, NewImage, NewUser, OpenUpload, PartialBlob, Recorded, Role, Timestamp, UserId,
+    UserWrite, catalog::Catalog,
 };
 
 fn upload(owner: UserId, hold: i64, size_bytes: u64) -> OpenUpload {
@@ -20,6 +20,11 @@ async fn unfinished_bytes(catalog: &dyn Catalog, owner: UserId) -> u64 {
 
 /// The first record of an upload, or one that adds to the same blob.
 const NEW: Recorded = Recorded::Done { replaced: None };
+
+/// Finishes an upload, and tells what became of the image.
+async fn finish(catalog: &dyn Catalog, new: NewImage, hold: Hold, first: bool) -> Option<Created> {
+    catalog.finish_upload(new, hold, first, BEGIN).await.expect("an answer").map(|finished| finished.created)
+}
 
 /// An image of what `upload` became.
 fn finished(upload: &OpenUpload) -> NewImage {
@@ -55,7 +60,7 @@ pub(super) async fn whoever_takes_an_upload_shuts_out_the_one_before(fresh: Fres
     assert!(taken.hold > first.hold);
     assert_eq!(taken.partial, first.partial);
     assert_eq!(record(catalog, &OpenUpload { partial: upload(owner, 0, 200).partial, ..first.clone() }).await, Recorded::TakenOver);
-    assert_eq!(catalog.finish_upload(finished(&first), first.hold, false, BEGIN).await.expect("an answer"), None);
+    assert_eq!(finish(catalog, finished(&first), first.hold, false).await, None);
     assert!(!catalog.drop_upload(owner, "upload 1", first.hold).await.expect("an answer"));
     assert_eq!(catalog.open_upload(owner, "upload 1").await.expect("an answer").expect("it is there").partial, first.partial);
     let later = OpenUpload { partial: upload(owner, 0, 200).partial, ..taken };
@@ -84,13 +89,11 @@ pub(super) async fn a_finished_upload_is_an_image_and_no_more_an_upload(fresh: F
     let owner = user(catalog, "ada").await;
     let open = upload(owner, 5, 100);
     assert_eq!(record(catalog, &open).await, NEW);
-    let Some(Created::New(image)) = catalog.finish_upload(finished(&open), open.hold, false, BEGIN).await.expect("an answer") else {
-        panic!("it was not finished")
-    };
+    let Some(Created::New(image)) = finish(catalog, finished(&open), open.hold, false).await else { panic!("it was not finished") };
     assert_eq!(catalog.open_upload(owner, "upload 1").await.expect("an answer"), None);
     let used = catalog.user(owner).await.expect("an answer").expect("a user");
     assert_eq!((used.used_bytes, used.unfinished_bytes), (image.size_bytes, 0));
-    let again = catalog.finish_upload(finished(&open), open.hold, false, BEGIN).await.expect("an answer");
+    let again = finish(catalog, finished(&open), open.hold, false).await;
     assert_eq!(again, Some(Created::Repeated(Some(image))), "whoever finishes it again gets the image");
 }
 
@@ -103,21 +106,43 @@ pub(super) async fn what_comes_late_of_an_earlier_stream_counts_for_nothing(fres
     };
     // Behind the end of a later one, of which nothing was ever recorded.
     let (late, later) = (upload(owner, 5, 100), Hold(6));
-    let done = catalog.finish_upload(finished(&late), later, true, BEGIN).await.expect("an answer");
+    let done = finish(catalog, finished(&late), later, true).await;
     assert!(matches!(done, Some(Created::New(_))), "{done:?}");
     assert_eq!(record(catalog, &late).await, Recorded::TakenOver);
     nothing_left("upload 1").await;
     // Before its end.
     let late = OpenUpload { upload_id: "upload 2".to_owned(), ..late };
     assert_eq!(record(catalog, &late).await, NEW);
-    let done = catalog.finish_upload(finished(&late), later, true, BEGIN).await.expect("an answer");
+    let done = finish(catalog, finished(&late), later, true).await;
     assert!(matches!(done, Some(Created::New(_))), "{done:?}");
     nothing_left("upload 2").await;
     // The other way round it is shut out.
     let open = OpenUpload { upload_id: "upload 3".to_owned(), hold: later, ..late };
     assert_eq!(record(catalog, &open).await, NEW);
-    assert_eq!(catalog.finish_upload(finished(&open), Hold(5), true, BEGIN).await.expect("an answer"), None);
+    assert_eq!(finish(catalog, finished(&open), Hold(5), true).await, None);
     assert_eq!(unfinished_bytes(catalog, owner).await, 100);
+}
+
+pub(super) async fn who_finishes_an_upload_learns_what_is_left_of_it(fresh: Fresh) {
+    let catalog = &*fresh.catalog;
+    let owner = user(catalog, "ada").await;
+    let replaced = async |new, hold, first| {
+        let finished = catalog.finish_upload(new, hold, first, BEGIN).await.expect("an answer").expect("it is not held");
+        assert!(matches!(finished.created, Created::New(_)), "{finished:?}");
+        finished.replaced
+    };
+    let open = upload(owner, 5, 100);
+    assert_eq!(record(catalog, &open).await, NEW);
+    assert_eq!(replaced(finished(&open), Hold(6), true).await, Some(open.partial), "of an earlier hold, which came late");
+    let open = OpenUpload { upload_id: "upload 2".to_owned(), ..upload(owner, 5, 100) };
+    assert_eq!(record(catalog, &open).await, NEW);
+    let mut whole = finished(&open);
+    whole.original.key = open.partial.key.clone();
+    assert_eq!(replaced(whole, open.hold, false).await, None, "it has become the original");
+    let new = NewImage { request_id: Some("upload 3".to_owned()), ..png(owner) };
+    assert_eq!(replaced(new.clone(), Hold(5), true).await, None, "there is nothing");
+    let again = catalog.finish_upload(new, Hold(5), true, BEGIN).await.expect("an answer").expect("it is not held");
+    assert!(matches!(again, FinishedUpload { created: Created::Repeated(Some(_)), replaced: None }), "{again:?}");
 }
 
 pub(super) async fn unfinished_uploads_count_toward_the_quota(fresh: Fresh) {
@@ -136,9 +161,9 @@ pub(super) async fn unfinished_uploads_count_toward_the_quota(fresh: Fresh) {
         new
     };
     let refused = Some(Created::OverQuota { quota_bytes, used_bytes: quota_bytes / 2 });
-    assert_eq!(catalog.finish_upload(too_large(quota_bytes / 2 + 1), open.hold, false, BEGIN).await.expect("an answer"), refused);
+    assert_eq!(finish(catalog, too_large(quota_bytes / 2 + 1), open.hold, false).await, refused);
     assert_eq!(unfinished_bytes(catalog, owner).await, quota_bytes / 2, "a refusal writes nothing");
-    let finished = catalog.finish_upload(too_large(quota_bytes / 2), open.hold, false, BEGIN).await.expect("an answer");
+    let finished = finish(catalog, too_large(quota_bytes / 2), open.hold, false).await;
     assert!(matches!(finished, Some(Created::New(_))), "{finished:?}");
 }
 
@@ -150,7 +175,7 @@ pub(super) async fn a_dropped_upload_is_gone_and_counts_no_more(fresh: Fresh) {
     assert!(catalog.drop_upload(owner, "upload 1", open.hold).await.expect("an answer"));
     assert!(!catalog.drop_upload(owner, "upload 1", open.hold).await.expect("an answer"));
     assert_eq!((catalog.open_upload(owner, "upload 1").await.expect("an answer"), unfinished_bytes(catalog, owner).await), (None, 0));
-    assert_eq!(catalog.finish_upload(finished(&open), open.hold, false, BEGIN).await.expect("an answer"), None);
+    assert_eq!(finish(catalog, finished(&open), open.hold, false).await, None);
     assert_eq!(catalog.record_upload(&open, false).await.expect("an answer"), Recorded::TakenOver, "whoever recorded it learns of it");
     assert_eq!((catalog.open_upload(owner, "upload 1").await.expect("an answer"), unfinished_bytes(catalog, owner).await), (None, 0));
     assert_eq!(record(catalog, &open).await, NEW, "somebody may begin it anew");

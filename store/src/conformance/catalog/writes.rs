@@ -1,5 +1,5 @@
 use super::support::{BEGIN, Fresh, LEASE, PICTURE, claim, create, original, output, png, second, user};
-use crate::{BlobKey, Commit, Format, OpenWrite, UserId};
+use crate::{BlobKey, Commit, Format, Hold, OpenUpload, OpenWrite, PartialBlob, UserId};
 
 fn write(multipart_id: &str) -> OpenWrite {
     OpenWrite { key: BlobKey::original(UserId(1), Format::Png), multipart_id: Some(multipart_id.to_owned()) }
@@ -22,6 +22,21 @@ pub(super) async fn a_write_noted_again_is_the_latest(fresh: Fresh) {
     catalog.note_write(&again, second(5)).await.expect("noted again");
     assert_eq!(catalog.stale_writes(second(5), 10).await.expect("an answer"), []);
     assert_eq!(catalog.stale_writes(second(6), 10).await.expect("an answer"), [again]);
+}
+
+pub(super) async fn a_write_that_an_upload_names_is_stale_only_after_it(fresh: Fresh) {
+    let catalog = &*fresh.catalog;
+    let owner = user(catalog, "ada").await;
+    let (named, other) = (write("named"), write("other"));
+    for (write, at) in [(&named, 1), (&other, 2)] {
+        catalog.note_write(write, second(at)).await.expect("noted");
+    }
+    let partial = PartialBlob { key: named.key.clone(), place: "named".into(), size_bytes: 5, block_crc32c: vec![7] };
+    let upload = OpenUpload { owner, upload_id: "upload".into(), hold: Hold(1), partial, updated_at: second(1) };
+    catalog.record_upload(&upload, true).await.expect("recorded");
+    assert_eq!(catalog.stale_writes(second(9), 1).await.expect("an answer"), std::slice::from_ref(&other), "and it takes nobody's place");
+    assert!(catalog.drop_upload(owner, "upload", Hold(1)).await.expect("an answer"));
+    assert_eq!(catalog.stale_writes(second(9), 10).await.expect("an answer"), [named, other]);
 }
 
 pub(super) async fn a_forgotten_write_is_gone(fresh: Fresh) {
