@@ -91,7 +91,7 @@ async fn what_cannot_be_had_is_refused_alike() {
     }
 
     // The file is refused for what it is, and what follows of it for its length.
-    let answer = http.create(&[("a.txt", &[b'x'; 300_000])]).await;
+    let answer = http.create(&[("a.txt", &vec![b'x'; 300_000])]).await;
     let problem: Value = serde_json::from_str(answer.text()).expect("a problem");
     assert_eq!((answer.status, problem["reason"].as_str()), (400, Some("NOT_AN_IMAGE")), "{problem}");
     exceeds(&problem["errors"][1], "max_file_bytes", 100_000);
@@ -125,7 +125,7 @@ async fn who_may_not_is_refused_alike() {
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let answer = Http::new(&tintype.http_url, None).send("POST", "/api_token", &form, b"username=admin&password=wrong").await;
     assert_eq!(alike(&answer, &refused, 401), "SIGN_IN_FAILED");
-    let answer = Http::new(&tintype.http_url, None).send("POST", "/api_token", &form, &[b'x'; 20_000]).await;
+    let answer = Http::new(&tintype.http_url, None).send("POST", "/api_token", &form, &vec![b'x'; 20_000]).await;
     assert_eq!(answer.status, 413, "{answer:?}");
     exceeds(&serde_json::from_str(answer.text()).expect("a problem"), "max_form_bytes", 16_384);
 

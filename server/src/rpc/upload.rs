@@ -120,19 +120,16 @@ impl Upload {
                 None => Err(Refusal::field("message", "must be start, chunk or finish").into()),
             },
             Ok(None) => Ok(None),
-            Err(status) => match too_large_message(&status) {
+            Err(status) => {
                 // Only a chunk makes a message so large.
-                Some(message) => {
+                if let Some(message) = too_large_message(&status) {
                     let (what, limit) = ("size of the message of a chunk in bytes", "max_chunk_bytes");
-                    let exceeded = LimitExceeded { what, limit, value: Limits::MAX_CHUNK_BYTES as u64, ..message };
-                    Err(Refusal::from(exceeded).into())
+                    return Err(Refusal::from(LimitExceeded { what, limit, value: Limits::MAX_CHUNK_BYTES as u64, ..message }).into());
                 }
                 // Also when a client was too slow or the deadline passed: then it was told already.
-                None => {
-                    tracing::debug!(error = %status, "an upload stream broke");
-                    Err(End::Gone)
-                }
-            },
+                tracing::debug!(error = %status, "an upload stream broke");
+                Err(End::Gone)
+            }
         }
     }
 
