@@ -162,8 +162,7 @@ mod tests {
         // SQLite takes it for as many pages as there are, and the next connection knows nothing of it: then there is room again.
         sqlx::query("PRAGMA max_page_count = 1").execute(&catalog.writer).await.expect("a connection");
         let mut tx = catalog.write().await.expect("a transaction");
-        let refused =
-            sqlx::query("INSERT INTO room VALUES (zeroblob(1000000))").execute(&mut *tx).await;
+        let refused = sqlx::query("INSERT INTO room VALUES (zeroblob(1000000))").execute(&mut *tx).await;
         drop(tx);
         assert_eq!(refused.map(drop).map_err(|error| StoreError::from(error).kind()), Err(Kind::Full));
         catalog.write().await.expect("a transaction").commit().await.expect("a commit");
