@@ -1,4 +1,4 @@
-//! Frames of animated WebPs: each decoded as the still picture that it is, then drawn as the container says (RFC 9649, section 2.7.1).
+//! Frames of animated files: each decoded as the still picture that it is, then drawn as the container says (RFC 9649, section 2.7.1).
 
 use std::io::Cursor;
 
@@ -24,7 +24,7 @@ const REPLACES: u8 = 0b10;
 /// The frames of an animation, each the whole canvas. Where nothing is drawn the canvas is transparent: its background colour is a hint that
 /// browsers do not follow.
 pub(in super::super) struct Frames<'a> {
-    frames: Box<dyn Iterator<Item = &'a [u8]> + 'a>,
+    stored: Box<dyn Iterator<Item = &'a [u8]> + 'a>,
     limits: ConversionLimits,
     width: u32,
     height: u32,
@@ -44,8 +44,8 @@ pub(in super::super) fn frames<'a>(input: &'a [u8], limits: &ConversionLimits) -
     check_size(width, height, u64::from(width) * u64::from(height) * 4, limits)?;
     // Behind the background colour.
     let plays = all().find(|(name, _)| name == b"ANIM").and_then(|(_, data)| data.get(4..6)).map_or(0, number);
-    let frames = Box::new(all().filter(|(name, _)| name == b"ANMF").map(|(_, data)| data));
-    Ok(Some((plays, Frames { frames, limits: limits.clone(), width, height, canvas: Canvas::new(width, height) })))
+    let stored = Box::new(all().filter(|(name, _)| name == b"ANMF").map(|(_, data)| data));
+    Ok(Some((plays, Frames { stored, limits: limits.clone(), width, height, canvas: Canvas::new(width, height) })))
 }
 
 fn number(bytes: &[u8]) -> u32 {
@@ -56,7 +56,7 @@ impl Iterator for Frames<'_> {
     type Item = Result<Shown, ConvertError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let frame = self.frames.next()?;
+        let frame = self.stored.next()?;
         Some(self.drawn(frame))
     }
 }
