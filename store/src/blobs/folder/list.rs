@@ -65,6 +65,10 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64))
 }
 
+pub(super) fn file_time(time: Timestamp) -> SystemTime {
+    UNIX_EPOCH + time.since(Timestamp(0))
+}
+
 /// What is removed while the walk goes on, or is a file where folders are expected, is passed over.
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {

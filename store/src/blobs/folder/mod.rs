@@ -17,7 +17,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,7 +27,7 @@ use tokio::time::timeout;
 
 use self::{
     layout::{BlobPath, Layout},
-    list::{Walk, timestamp},
+    list::{Walk, file_time, timestamp},
     writer::{FolderWriter, Staged},
 };
 use super::{BlobWriter, Blobs, CHECKSUM_BLOCK_BYTES};
@@ -116,7 +116,7 @@ impl Blobs for Folder {
         // Its time begins anew, as that of the upload does.
         self.with(move |shared| {
             let file = shared.open_blob(&key, &staged, 0)?;
-            file.set_modified(SystemTime::now()).map_err(|error| io_error(format!("keep what there is of blob {key}"), error))
+            file.set_modified(file_time(Timestamp::now())).map_err(|error| io_error(format!("keep what there is of blob {key}"), error))
         })
         .await?;
         self.read_file(&partial.key, path, 0..partial.size_bytes).await
