@@ -5,12 +5,12 @@ use tintype_store::{ConversionLimits, ImageHeader, Spec};
 /// What a pixel may take: two copies in 16 bit with alpha. Most take less, so this is a bound and no forecast.
 const PIXEL_BYTES: u64 = 16;
 
-/// For files so small that other things count.
-const LEAST_BYTES: u64 = 16 << 20;
-
 /// How much more than that a decoder may ask for before the file is one whose header does not tell what is in it: rare kinds take several
 /// copies, of 32 or 64 bit.
 const MARGIN: u64 = 4;
+
+/// For files so small that other things count.
+const LEAST_BYTES: u64 = 64 << 20;
 
 /// What a conversion of a file of so many bytes may take: file, pixels and result, or the limit of one conversion, which holds it anyway.
 pub(crate) fn needed_bytes(size_bytes: u64, header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> u64 {
@@ -20,13 +20,13 @@ pub(crate) fn needed_bytes(size_bytes: u64, header: &ImageHeader, spec: &Spec, l
         _ => 0,
     };
     let needed = pixels.max(made).saturating_mul(PIXEL_BYTES).saturating_add(size_bytes.saturating_mul(2));
-    needed.max(LEAST_BYTES).min(limits.memory_bytes)
+    needed.min(limits.memory_bytes)
 }
 
 /// The limits of one conversion, with no more memory than what is needed makes likely: many small files that hold something large cannot take
 /// together what no budget counted.
 pub(super) fn limits_of(size_bytes: u64, header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> ConversionLimits {
-    let memory_bytes = needed_bytes(size_bytes, header, spec, limits).saturating_mul(MARGIN).min(limits.memory_bytes);
+    let memory_bytes = needed_bytes(size_bytes, header, spec, limits).saturating_mul(MARGIN).max(LEAST_BYTES).min(limits.memory_bytes);
     ConversionLimits { memory_bytes, ..limits.clone() }
 }
 
