@@ -35,7 +35,7 @@ impl ConvertError {
     pub(super) fn decoding_within(error: ImageError, limits: &ConversionLimits) -> Self {
         match error {
             ImageError::Limits(error) if error.kind() == LimitErrorKind::InsufficientMemory => Self::resource_limit(format!(
-                "decoding needs more memory than the limit of {} bytes (conversion_memory_bytes)",
+                "decoding needs more memory than the {} bytes that a picture with this header may take, at most conversion_memory_bytes",
                 limits.memory_bytes
             )),
             other => Self::decoding(other),
