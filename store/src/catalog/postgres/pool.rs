@@ -256,6 +256,7 @@ mod tests {
         with_database(async |url| {
             let pool = Pool::new(url.parse().expect("a URL"));
             raw_sql("CREATE TABLE held (id INT); INSERT INTO held VALUES (1)").execute(&pool).await.expect("a table");
+            all_are_back(&pool).await;
             let mut holder = PgConnection::connect(&url).await.expect("a connection");
             raw_sql("BEGIN; UPDATE held SET id = 2").execute(&mut holder).await.expect("it holds the row");
             let mut given_up = pool.begin().await.expect("a transaction");
