@@ -6,7 +6,8 @@ use axum::http::HeaderMap;
 use prost::Message as _;
 use tintype_proto::v1::ErrorReason;
 use tintype_store::{
-    Access, Failure, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, TokenId, UserId, header::HeaderError, random_hex,
+    Access, Denied, Failure, Format, ImageId, Kind, LimitExceeded, RenditionId, StoreError, TokenId, UserId, header::HeaderError,
+    random_hex,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
@@ -60,6 +61,14 @@ impl Refusal {
         let who = if needed == Access::Owner { "the owner" } else { "the owner and editors" };
         let message = format!("only {who} of image {id} may do this");
         Self::new(ErrorReason::NotPermitted, message).with("needed_access", needed.name().to_ascii_uppercase())
+    }
+
+    /// An edit that the catalog did not do for the caller.
+    pub(crate) fn denied(id: ImageId, denied: Denied) -> Self {
+        match denied {
+            Denied::Missing => Self::image_not_found(id),
+            Denied::NotPermitted => Self::not_permitted(id, Access::Editor),
+        }
     }
 
     pub(crate) fn too_many_shares(id: ImageId) -> Self {

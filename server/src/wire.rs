@@ -249,6 +249,7 @@ pub(crate) fn proto_reason(reason: FailureReason) -> v1::FailureReason {
         FailureReason::DecoderCrash => v1::FailureReason::DecoderCrash,
         FailureReason::AttemptsExhausted => v1::FailureReason::AttemptsExhausted,
         FailureReason::OriginalDamaged => v1::FailureReason::OriginalDamaged,
+        FailureReason::QuotaExceeded => v1::FailureReason::QuotaExceeded,
         FailureReason::Unknown => v1::FailureReason::Unspecified,
     }
 }

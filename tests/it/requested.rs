@@ -134,6 +134,40 @@ async fn what_cannot_be_asked_for_is_refused_with_its_limit() {
     assert_eq!(ask(Format::Avif).send().await.expect("what stands is no further use"), avif);
 }
 
+#[tokio::test]
+async fn what_was_asked_for_is_not_made_when_the_quota_is_used_up_by_then() {
+    const ASKED: u32 = 4;
+    let mut tintype = Tintype::cluster(0).await;
+    tintype.add_user("ada").await;
+    let (admin, ada) = (client(&tintype.grpc_url, "admin"), client(&tintype.grpc_url, "ada"));
+    let image = ada.upload(pictures::png(64, 48, 1)).send().await.expect("an image");
+    let quota_bytes = image.size_bytes + 1;
+    let user = ada.current_user().await.expect("a user").id;
+    admin.users().update(user).quota_bytes(quota_bytes).send().await.expect("changed");
+    let asked = (1..=ASKED).map(|width| ada.create_rendition(image.id, Format::Gif).width(width).send());
+    try_join_all(asked).await.expect("there is room as long as nothing is made");
+
+    // Of those asked for, at most one was under way when the last byte of the quota was used.
+    tintype.start_worker();
+    let settled = ada.wait_ready(image.id).await.expect("an image");
+    assert_eq!(settled.rendition(Format::Jpeg).expect("the automatic one").state, RenditionState::Ready);
+    let used_bytes = ada.current_user().await.expect("a user").used_bytes;
+    let failures: Vec<_> = settled.renditions.iter().filter_map(|rendition| Some((rendition.id, rendition.failure.clone()?))).collect();
+    assert!(failures.len() >= ASKED as usize - 1, "{failures:?}");
+    for (_, failure) in &failures {
+        assert_eq!(failure.reason, "QUOTA_EXCEEDED");
+        assert!(failure.message.contains(&format!("uses up the quota of {quota_bytes}")), "{}", failure.message);
+    }
+    let made = settled.renditions.iter().map(|rendition| rendition.size_bytes).sum::<u64>();
+    assert_eq!(used_bytes, image.size_bytes + made);
+
+    admin.users().update(user).quota_bytes(1 << 20).send().await.expect("changed");
+    for (id, _) in failures {
+        ada.retry_rendition(id).await.expect("it failed");
+        ada.download_rendition(id).wait().bytes().await.expect("there is room");
+    }
+}
+
 async fn usage_is_exact_with_renditions_on_request_and_deletions(tintype: Tintype) {
     tintype.add_user("ada").await;
     let client = client(&tintype.grpc_url, "ada");

@@ -5,7 +5,7 @@ use std::{any::Any, io::Write, pin::pin, sync::Arc};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tintype_store::{
-    BlobKey, Drawn, FailureReason, Job,
+    BlobKey, Drawn, FailureReason, Job, QuotaUsedUp,
     blobs::{BlobSink, read_checked},
     header::read_colours,
 };
@@ -37,6 +37,10 @@ impl Workplace {
     /// Reads, converts, writes. May be dropped at any time and leaves nothing behind then, but for a conversion inside this process, which
     /// runs to its end.
     pub(crate) async fn make(&self, job: &Job, slot: OwnedSemaphorePermit) -> Result<Made, JobError> {
+        if let Some(QuotaUsedUp { quota_bytes, used_bytes }) = job.over_quota {
+            let message = format!("user {} stores {used_bytes} bytes, which uses up the quota of {quota_bytes} (quota_bytes)", job.owner);
+            return Err(JobError::failed(FailureReason::QuotaExceeded, message));
+        }
         self.config.limits.image.check_size(job.original.digest.size_bytes).map_err(ConvertError::from)?;
         let held = Held { slot, _room: self.converters.room_for(job, &self.config.limits).await? };
         let (bytes, picture, thumbhash) = match &self.converters.how {

@@ -57,9 +57,9 @@ impl AdminRpcs {
         let mut retried = Vec::new();
         let mut outcome = Ok(());
         for id in ids {
-            match catalog.retry(id, Timestamp::now()).await {
+            match catalog.retry(None, id, Timestamp::now()).await {
                 Ok(Retry::Pending(_)) => retried.push(id),
-                Ok(Retry::NotFailed(_) | Retry::Missing) => {}
+                Ok(Retry::NotFailed(_) | Retry::Denied(_)) => {}
                 Err(error) => {
                     outcome = Err(error.into());
                     break;

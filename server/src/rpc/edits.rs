@@ -21,7 +21,7 @@ pub(crate) async fn create_rendition(
         check_made(core, spec.format).await?;
     }
     let max_renditions = core.limits.max_renditions_per_image;
-    let rendition = match core.stores.catalog.create_rendition(id, &spec, max_renditions, Timestamp::now()).await? {
+    let rendition = match core.stores.catalog.create_rendition(caller.0.user.id, id, &spec, max_renditions, Timestamp::now()).await? {
         Requested::New(rendition) => {
             core.stores.nudges.nudge();
             core.shutdown.spawn(upload::hint(core.stores.clone(), vec![rendition.id]));
@@ -34,7 +34,7 @@ pub(crate) async fn create_rendition(
             return Err(LimitExceeded { what, limit, value: max_renditions.into(), seen: u64::from(rendition_count) + 1 }.into());
         }
         Requested::OverQuota { quota_bytes, used_bytes } => return Err(Refusal::quota_used_up(image.owner, quota_bytes, used_bytes)),
-        Requested::Missing => return Err(Refusal::image_not_found(id)),
+        Requested::Denied(denied) => return Err(Refusal::denied(id, denied)),
     };
     Ok(CreateRenditionResponse { rendition: Some(wire::proto_rendition(rendition)) })
 }
@@ -45,13 +45,13 @@ pub(crate) async fn update_image(core: &Core, caller: &Caller, request: UpdateIm
     let id = wire::image_id("image.id", wanted.id)?;
     let change = wire_edits::image_change(wanted, request.update_mask.unwrap_or_default())?;
     let access = core.authorizer.image(caller, id, Access::Editor).await?.access;
-    match core.stores.catalog.update_image(id, &change, Timestamp::now()).await? {
+    match core.stores.catalog.update_image(caller.0.user.id, id, &change, Timestamp::now()).await? {
         ImageWrite::Done(image) => {
             core.stores.nudges.nudge();
             Ok(UpdateImageResponse { image: Some(wire::proto_image(*image, access)) })
         }
         ImageWrite::LabelsTooLarge { size_bytes } => Err(wire_edits::labels_too_large(size_bytes).into()),
-        ImageWrite::Missing => Err(Refusal::image_not_found(id)),
+        ImageWrite::Denied(denied) => Err(Refusal::denied(id, denied)),
     }
 }
 

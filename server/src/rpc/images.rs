@@ -7,7 +7,7 @@ use tintype_proto::v1::{
     UnshareImageResponse, UpdateImageRequest, UpdateImageResponse, UploadImagesRequest, UploadImagesResponse, WatchImagesRequest,
     image_service_server::ImageService,
 };
-use tintype_store::{Access, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
+use tintype_store::{Access, Denied, Format, ImageId, MAX_LABELS_BYTES, RenditionId, Retry, Timestamp, sweep};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -50,7 +50,7 @@ impl ImageRpcs {
         let stores = &self.0.stores;
         let id = RenditionId(wire::id("rendition_id", request.rendition_id)?);
         let image = self.0.authorizer.rendition(caller, id, Access::Editor).await?.0.image.id;
-        match stores.catalog.retry(id, Timestamp::now()).await? {
+        match stores.catalog.retry(Some(caller.0.user.id), id, Timestamp::now()).await? {
             Retry::Pending(rendition) => {
                 stores.nudges.nudge();
                 self.0.shutdown.spawn(upload::hint(stores.clone(), vec![id]));
@@ -60,7 +60,8 @@ impl ImageRpcs {
                 let message = format!("rendition {id} is {}; only a failed one can be retried", state.name());
                 Err(Refusal::new(ErrorReason::RenditionNotFailed, message).with("image_id", image))
             }
-            Retry::Missing => Err(Refusal::rendition_not_found(id)),
+            Retry::Denied(Denied::Missing) => Err(Refusal::rendition_not_found(id)),
+            Retry::Denied(Denied::NotPermitted) => Err(Refusal::not_permitted(image, Access::Editor)),
         }
     }
 

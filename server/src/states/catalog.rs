@@ -176,8 +176,8 @@ faulty! {
         fn link_key(id: i64) -> Option<LinkKey>;
     }
     Edits {
-        fn create_rendition(id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) at(now) -> Requested;
-        fn update_image(id: ImageId, change: &ImageChange, now: Timestamp) at(now) -> ImageWrite;
+        fn create_rendition(editor: UserId, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) at(now) -> Requested;
+        fn update_image(editor: UserId, id: ImageId, change: &ImageChange, now: Timestamp) at(now) -> ImageWrite;
     }
     Shares {
         fn share_image(image: ImageId, party: &Party, role: ShareRole, max_shares: u32, now: Timestamp) at(now) -> Sharing;
@@ -193,7 +193,7 @@ faulty! {
         fn complete(job: &Job, output: &StoredBlob, drawn: &Drawn, now: Timestamp) at(now) -> Commit;
         fn fail(job: &Job, failure: &Failure, now: Timestamp) at(now) -> Commit;
         fn release(job: &Job, retry_at: Timestamp, uncounted: bool, now: Timestamp) at(retry_at, now) -> Commit;
-        fn retry(id: RenditionId, now: Timestamp) at(now) -> Retry;
+        fn retry(editor: Option<UserId>, id: RenditionId, now: Timestamp) at(now) -> Retry;
         fn expire_leases(max_attempts: u32, limit: u32, now: Timestamp) at(now) -> u64;
         fn void_leases(now: Timestamp) at(now) -> u64;
         fn pull_back_times(farthest: Timestamp, now: Timestamp) at(farthest, now) -> u64;

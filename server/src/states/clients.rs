@@ -249,7 +249,7 @@ async fn retry(world: &World, owner: UserId, random: &mut Random) {
     world.ledger().retried.insert(failed.id);
     let server = world.server(random);
     let retrying = async {
-        if server.core.stores.catalog.retry(failed.id, Timestamp::now()).await.is_ok() {
+        if server.core.stores.catalog.retry(Some(owner), failed.id, Timestamp::now()).await.is_ok() {
             hint(server.core.stores.clone(), vec![failed.id]).await;
         }
     };

@@ -144,18 +144,27 @@ pub trait Uploads {
     async fn stale_uploads(&self, before: Timestamp, limit: u32) -> Result<Vec<OpenUpload>, StoreError>;
 }
 
-/// What is asked for images that are there.
+/// What is asked for images that are there. Whether the user may ask is decided by the write itself: once a call that withdraws a share has
+/// returned, nothing is written for that user any more.
 #[async_trait]
 pub trait Edits {
-    /// Records a pending rendition, unless the image has `max_renditions` already or its owner stores as much as the quota allows.
+    /// Records a pending rendition for a user who may edit the image, unless it has `max_renditions` already or its owner stores as much as
+    /// the quota allows. It is asked once more when its turn comes: see [`Job::over_quota`](crate::Job::over_quota).
     ///
     /// Idempotent on the image and the text of the spec, also when many ask at once: the first makes it, and the others get that one, in
     /// whatever state it is and whatever limit or quota is reached by then.
-    async fn create_rendition(&self, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) -> Result<Requested, StoreError>;
+    async fn create_rendition(
+        &self,
+        editor: UserId,
+        id: ImageId,
+        spec: &Spec,
+        max_renditions: u32,
+        now: Timestamp,
+    ) -> Result<Requested, StoreError>;
 
-    /// Changes an image's file name and labels. Of changes at once each is applied to what the one before it left. One that changes nothing
+    /// Changes an image's file name and labels for a user who may edit it. Of changes at once each is applied to what the one before it left. One that changes nothing
     /// writes nothing.
-    async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError>;
+    async fn update_image(&self, editor: UserId, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError>;
 }
 
 /// Who sees an image besides its owner. An image of a deleted user is seen by nobody, also while it is still there.
@@ -217,8 +226,9 @@ pub trait Jobs {
     /// it ended for a reason that has nothing to do with the image.
     async fn release(&self, job: &Job, retry_at: Timestamp, uncounted: bool, now: Timestamp) -> Result<Commit, StoreError>;
 
-    /// Makes a failed rendition pending again with all its attempts.
-    async fn retry(&self, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError>;
+    /// Makes a failed rendition pending again with all its attempts, for a user who may edit its image, decided as in [`Edits`]; with no user
+    /// for an administrator, whosever it is.
+    async fn retry(&self, editor: Option<UserId>, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError>;
 
     /// Ends up to `limit` leases that ran out before `now`: pending again where an attempt of `max_attempts` is left, else failed with
     /// `ATTEMPTS_EXHAUSTED`. Returns how many.

@@ -13,6 +13,15 @@ pub fn labels_bytes(labels: &Labels) -> u64 {
     labels.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
 }
 
+/// Why a write was not done for a user, as it was found while nobody else could change that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// There is no such image or rendition, or the user does not see it, or not any more.
+    Missing,
+    /// The user sees it and may not change it, or not any more.
+    NotPermitted,
+}
+
 /// What became of a request for a rendition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
@@ -32,8 +41,8 @@ pub enum Requested {
         /// What the owner stores.
         used_bytes: u64,
     },
-    /// There is no such image, or its owner is deleted.
-    Missing,
+    /// Nothing was written: the user may not ask for it, or the owner is deleted.
+    Denied(Denied),
 }
 
 /// A change to an image; the default changes nothing.
@@ -78,6 +87,6 @@ pub enum ImageWrite {
         /// What they would take.
         size_bytes: u64,
     },
-    /// There is no such image.
-    Missing,
+    /// Nothing was written: the user may not change it.
+    Denied(Denied),
 }

@@ -192,13 +192,15 @@ pub enum FailureReason {
     AttemptsExhausted,
     /// The stored original is missing or damaged.
     OriginalDamaged,
+    /// It was asked for, and when its turn came the owner's quota was used up.
+    QuotaExceeded,
     /// What only a newer version knows, whose rows this one reads.
     Unknown,
 }
 
 impl FailureReason {
     /// Every reason that is known.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CorruptInput,
         Self::UnsupportedInput,
         Self::UnsupportedOutput,
@@ -207,6 +209,7 @@ impl FailureReason {
         Self::DecoderCrash,
         Self::AttemptsExhausted,
         Self::OriginalDamaged,
+        Self::QuotaExceeded,
     ];
 
     /// The protobuf name without its prefix, as catalogs store it and people read it.
@@ -220,6 +223,7 @@ impl FailureReason {
             Self::DecoderCrash => "DECODER_CRASH",
             Self::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
             Self::OriginalDamaged => "ORIGINAL_DAMAGED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::Unknown => "UNKNOWN",
         }
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Format, ImageHeader, ImageId, Rendition, RenditionId, RenditionState, Spec, StoredBlob, Timestamp, UserId};
+use super::{Denied, Format, ImageHeader, ImageId, Rendition, RenditionId, RenditionState, Spec, StoredBlob, Timestamp, UserId};
 
 /// Proof that a worker holds a rendition: grows with every claim, so that a late worker's result is told from the current one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,10 +21,21 @@ pub struct Job {
     pub header: ImageHeader,
     /// The original.
     pub original: StoredBlob,
+    /// Set when it was asked for and the owner's quota is used up: then it is not to be made. What every upload gets always is.
+    pub over_quota: Option<QuotaUsedUp>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// To be shown with the result.
     pub lease: LeaseToken,
+}
+
+/// A quota of which nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaUsedUp {
+    /// What the owner may store.
+    pub quota_bytes: u64,
+    /// What the owner stores.
+    pub used_bytes: u64,
 }
 
 /// Answer to a claim.
@@ -57,8 +68,8 @@ pub enum Retry {
     Pending(Rendition),
     /// Only a failed one can be retried; this is its state.
     NotFailed(RenditionState),
-    /// There is none with this id.
-    Missing,
+    /// Nothing was written: the user may not ask for it.
+    Denied(Denied),
 }
 
 /// A line of the change log. Positions grow in the order in which readers see them, without one that turns up late.

@@ -1,22 +1,30 @@
 use async_trait::async_trait;
 use sqlx::{query, query_as, query_scalar};
 
-use super::{Postgres, images::image, jobs::log_moved, pool::PooledConnection};
+use super::{Postgres, jobs::log_moved, shares::locked_image};
 use crate::{
-    Image, ImageChange, ImageId, ImageWrite, MAX_LABELS_BYTES, Rendition, Requested, Spec, StoreError, Timestamp, User,
+    Image, ImageChange, ImageId, ImageWrite, MAX_LABELS_BYTES, Rendition, Requested, Spec, StoreError, Timestamp, User, UserId,
     catalog::{
         Edits,
-        rows::{labels_json, refused_rendition, rendition_columns, select_renditions, user_columns},
+        rows::{editable, labels_json, refused_rendition, rendition_columns, select_renditions, user_columns},
     },
     labels_bytes,
 };
 
 #[async_trait]
 impl Edits for Postgres {
-    async fn create_rendition(&self, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) -> Result<Requested, StoreError> {
+    async fn create_rendition(
+        &self,
+        editor: UserId,
+        id: ImageId,
+        spec: &Spec,
+        max_renditions: u32,
+        now: Timestamp,
+    ) -> Result<Requested, StoreError> {
         let mut tx = self.pool.begin().await?;
-        let Some(image) = locked(&mut tx, id).await? else {
-            return Ok(Requested::Missing);
+        let image = match editable(locked_image(&mut tx, editor, id).await?) {
+            Ok(image) => image,
+            Err(denied) => return Ok(Requested::Denied(denied)),
         };
         let owner = query_as(concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1 AND deleted_at IS NULL"));
         let owner: Option<User> = owner.bind(image.owner.0).fetch_optional(&mut *tx).await?;
@@ -25,7 +33,8 @@ impl Edits for Postgres {
         }
         let made: i64 = query_scalar(concat!(
             "WITH moved AS (
-                 INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at) VALUES ($1, $3, $4, 'pending', $2, $2, $2)
+                 INSERT INTO renditions (image_id, spec, format, state, requested, created_at, due_at, told_at)
+                 VALUES ($1, $3, $4, 'pending', TRUE, $2, $2, $2)
                  RETURNING id, image_id, format, state
              ), ",
             log_moved!(),
@@ -42,10 +51,11 @@ impl Edits for Postgres {
         Ok(Requested::New(rendition))
     }
 
-    async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError> {
+    async fn update_image(&self, editor: UserId, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError> {
         let mut tx = self.pool.begin().await?;
-        let Some(image) = locked(&mut tx, id).await? else {
-            return Ok(ImageWrite::Missing);
+        let image = match editable(locked_image(&mut tx, editor, id).await?) {
+            Ok(image) => image,
+            Err(denied) => return Ok(ImageWrite::Denied(denied)),
         };
         let changed = change.applied(&image);
         if changed == image {
@@ -70,10 +80,4 @@ impl Edits for Postgres {
         tx.commit().await?;
         Ok(ImageWrite::Done(Box::new(Image { updated_at: now, ..changed })))
     }
-}
-
-/// The image, which nobody else changes or deletes until the transaction is over. Locked first, so that it is read as the one before left it.
-async fn locked(connection: &mut PooledConnection, id: ImageId) -> sqlx::Result<Option<Image>> {
-    let lock = query("SELECT 1 FROM images WHERE id = $1 FOR UPDATE").bind(id.0).fetch_optional(&mut *connection).await?;
-    if lock.is_none() { Ok(None) } else { image(connection, id).await }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{query, query_as, query_scalar};
 
-use super::Postgres;
+use super::{Postgres, shares::locked_image};
 use crate::{
-    Claim, Commit, Drawn, Failure, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Thumbhash, Timestamp,
+    Claim, Commit, Denied, Drawn, Failure, ImageId, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Thumbhash, Timestamp,
+    UserId,
     catalog::{
         Jobs,
-        rows::{Asked, checksums_to_bytes, rendition_columns, select_asked, select_job, select_renditions},
+        rows::{Asked, checksums_to_bytes, editable, rendition_columns, select_asked, select_job, select_renditions},
     },
 };
 
@@ -38,7 +39,8 @@ impl Jobs for Postgres {
             "WITH moved AS (
                  UPDATE renditions SET state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, lease_until = $3,
                      worker_id = $4, due_at = NULL, told_at = NULL
-                 WHERE id = $1 AND state = 'pending' AND due_at <= $2 RETURNING id, image_id, spec, format, state, attempt, lease_token
+                 WHERE id = $1 AND state = 'pending' AND due_at <= $2
+                 RETURNING id, image_id, spec, format, state, attempt, lease_token, requested
              ), ",
             log_moved!(),
             select_job!("moved")
@@ -155,8 +157,17 @@ impl Jobs for Postgres {
         Ok(done_if(released.is_some()))
     }
 
-    async fn retry(&self, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError> {
+    async fn retry(&self, editor: Option<UserId>, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError> {
         let mut tx = self.pool.begin().await?;
+        if let Some(editor) = editor {
+            let image = query_scalar("SELECT image_id FROM renditions WHERE id = $1").bind(id.0).fetch_optional(&mut *tx).await?;
+            let Some(image) = image else {
+                return Ok(Retry::Denied(Denied::Missing));
+            };
+            if let Err(denied) = editable(locked_image(&mut tx, editor, ImageId(image)).await?) {
+                return Ok(Retry::Denied(denied));
+            }
+        }
         let retried = query(concat!(
             "WITH moved AS (
                  UPDATE renditions SET state = 'pending', attempt = 0, due_at = $2, told_at = $2, finished_at = NULL,
@@ -176,7 +187,7 @@ impl Jobs for Postgres {
         Ok(match rendition {
             Some(rendition) if retried.is_some() => Retry::Pending(rendition),
             Some(rendition) => Retry::NotFailed(rendition.state),
-            None => Retry::Missing,
+            None => Retry::Denied(Denied::Missing),
         })
     }
 

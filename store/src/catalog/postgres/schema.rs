@@ -15,7 +15,7 @@ use sqlx::{
 use tokio::time::sleep;
 
 /// Version, name and text of every migration, in order.
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str); 12] = [
     (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     (2, "users", include_str!("../../../migrations/postgres/0002_users.sql")),
     (3, "watch", include_str!("../../../migrations/postgres/0003_watch.sql")),
@@ -27,6 +27,7 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
     (9, "uploads", include_str!("../../../migrations/postgres/0009_uploads.sql")),
     (10, "links", include_str!("../../../migrations/postgres/0010_links.sql")),
     (11, "compatibility", include_str!("../../../migrations/postgres/0011_compatibility.sql")),
+    (12, "requested", include_str!("../../../migrations/postgres/0012_requested.sql")),
 ];
 
 /// The version this program works with.

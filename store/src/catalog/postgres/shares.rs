@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use sqlx::{query, query_as, query_scalar};
 
-use super::Postgres;
+use super::{Postgres, pool::PooledConnection};
 use crate::{
     ChangeKind, ImageId, Party, RenditionId, SeenImage, Share, ShareRole, Sharing, StoreError, Timestamp, UserId,
     catalog::{
@@ -60,6 +60,9 @@ impl Shares for Postgres {
     }
 
     async fn unshare_image(&self, image: ImageId, party: &Party, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        // Waits for what an editor is writing, and has the next one see that there is no share any more.
+        query("SELECT FROM images WHERE id = $1 FOR UPDATE").bind(image.0).execute(&mut *tx).await?;
         query(
             "WITH unshared AS (DELETE FROM shares WHERE image_id = $1 AND user_name = $2 RETURNING user_id)
              INSERT INTO changes (image_id, owner_id, viewer_id, kind, at)
@@ -68,9 +71,9 @@ impl Shares for Postgres {
         .bind(image.0)
         .bind(party.user_name())
         .bind(now.0)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     async fn shares(&self, image: ImageId) -> Result<Vec<Share>, StoreError> {
@@ -109,10 +112,24 @@ impl Shares for Postgres {
     }
 }
 
+/// The image as the user sees it. Until the transaction is over, nobody else changes or deletes it or ends a share of it. Locked first, so that
+/// it is read as the one before left it.
+pub(super) async fn locked_image(connection: &mut PooledConnection, user: UserId, id: ImageId) -> sqlx::Result<Option<SeenImage>> {
+    query("SELECT FROM images WHERE id = $1 FOR UPDATE").bind(id.0).execute(&mut *connection).await?;
+    let rows = query_as::<_, SeenRow>(select_seen_images!("images m WHERE m.id = $2"));
+    Ok(rows::seen_images(rows.bind(user.0).bind(id.0).fetch_all(connection).await?).pop())
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinHandle;
+
     use super::*;
-    use crate::conformance::catalog::support::{BEGIN, create, png, user, with_database};
+    use crate::{
+        Access, Denied, ImageChange, ImageWrite,
+        catalog::{Edits, Images},
+        conformance::catalog::support::{BEGIN, create, png, user, with_database},
+    };
 
     #[tokio::test]
     async fn a_share_waits_for_a_change_that_did_not_see_it() {
@@ -137,12 +154,64 @@ mod tests {
                 let (catalog, id) = (catalog.clone(), image.id);
                 async move { catalog.share_image(id, &Party::User("bob".to_owned()), ShareRole::Viewer, 10, BEGIN).await }
             });
-            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            while query_scalar::<_, i64>(waiting).fetch_one(&catalog.pool).await.expect("a count") == 0 {
-                assert!(!sharing.is_finished(), "it does not wait");
-            }
+            somebody_waits(&catalog, &sharing).await;
             change.commit().await.expect("a commit");
             assert!(matches!(sharing.await.expect("no panic").expect("an answer"), Sharing::Done(_)));
+        })
+        .await;
+    }
+
+    /// Returns when somebody waits for a lock, while the task is still busy.
+    async fn somebody_waits<T>(catalog: &Postgres, task: &JoinHandle<T>) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while query_scalar::<_, i64>(waiting).fetch_one(&catalog.pool).await.expect("a count") == 0 {
+            assert!(!task.is_finished(), "it does not wait");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_of_a_share_waits_for_what_an_editor_writes() {
+        with_database(async |url| {
+            let catalog = Postgres::connect(&url, true).await.expect("a catalog");
+            let (owner, editor) = (user(&catalog, "ada").await, user(&catalog, "bob").await);
+            let image = create(&catalog, png(owner), BEGIN).await;
+            let bob = Party::User("bob".to_owned());
+            catalog.share_image(image.id, &bob, ShareRole::Editor, 10, BEGIN).await.expect("an answer");
+            let mut edit = catalog.pool.begin().await.expect("a transaction");
+            let seen = locked_image(&mut edit, editor, image.id).await.expect("an answer").expect("it is shared");
+            assert_eq!(seen.access, Access::Editor);
+            let withdrawing = tokio::spawn({
+                let (catalog, id) = (catalog.clone(), image.id);
+                async move { catalog.unshare_image(id, &bob, BEGIN).await }
+            });
+            somebody_waits(&catalog, &withdrawing).await;
+            edit.commit().await.expect("a commit");
+            withdrawing.await.expect("no panic").expect("an answer");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn an_edit_that_waited_for_the_end_of_its_share_is_not_written() {
+        with_database(async |url| {
+            let catalog = Postgres::connect(&url, true).await.expect("a catalog");
+            let (owner, editor) = (user(&catalog, "ada").await, user(&catalog, "bob").await);
+            let image = create(&catalog, png(owner), BEGIN).await;
+            catalog.share_image(image.id, &Party::User("bob".to_owned()), ShareRole::Editor, 10, BEGIN).await.expect("an answer");
+            // Withdraws it as `unshare_image` does, and is about to commit.
+            let mut withdrawing = catalog.pool.begin().await.expect("a transaction");
+            for statement in ["SELECT FROM images WHERE id = $1 FOR UPDATE", "DELETE FROM shares WHERE image_id = $1"] {
+                query(statement).bind(image.id.0).execute(&mut *withdrawing).await.expect("an answer");
+            }
+            let editing = tokio::spawn({
+                let (catalog, id) = (catalog.clone(), image.id);
+                let change = ImageChange { file_name: Some("late.png".to_owned()), ..ImageChange::default() };
+                async move { catalog.update_image(editor, id, &change, BEGIN).await }
+            });
+            somebody_waits(&catalog, &editing).await;
+            withdrawing.commit().await.expect("a commit");
+            assert_eq!(editing.await.expect("no panic").expect("an answer"), ImageWrite::Denied(Denied::Missing));
+            assert_eq!(catalog.image(image.id).await.expect("an answer").expect("an image").file_name, image.file_name);
         })
         .await;
     }

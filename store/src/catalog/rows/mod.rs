@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
-    Access, BlobKey, Change, ChangedRendition, Colours, ContentDigest, FailedRendition, Failure, FailureReason, Hold, Image, ImageHeader,
-    ImageId, Job, LeaseToken, OpenUpload, OpenWrite, Output, PartialBlob, Party, Picture, Rendition, RenditionId, RenditionState,
-    Requested, SeenImage, Share, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
+    Access, BlobKey, Change, ChangedRendition, Colours, ContentDigest, Denied, FailedRendition, Failure, FailureReason, Hold, Image,
+    ImageHeader, ImageId, Job, LeaseToken, OpenUpload, OpenWrite, Output, PartialBlob, Party, Picture, QuotaUsedUp, Rendition, RenditionId,
+    RenditionState, Requested, SeenImage, Share, SignedIn, Spec, StoredBlob, Timestamp, Token, TokenId, Totals, User, UserId, Worker,
 };
 
 /// `FromRow` for rows of either database.
@@ -115,10 +115,11 @@ macro_rules! rendition_columns {
 macro_rules! select_job {
     ($source:literal) => {
         concat!(
-            "SELECT r.id AS rendition_id, r.spec, r.attempt, r.lease_token, i.id AS image_id, i.owner_id, ",
-            "i.format AS image_format, i.width, i.height, i.frame_count, o.key, o.size_bytes, o.sha256, o.block_crc32c FROM ",
+            "SELECT r.id AS rendition_id, r.spec, r.attempt, r.lease_token, r.requested, i.id AS image_id, i.owner_id, ",
+            "i.format AS image_format, i.width, i.height, i.frame_count, o.key, o.size_bytes, o.sha256, o.block_crc32c, ",
+            "u.quota_bytes, u.used_bytes FROM ",
             $source,
-            " r JOIN images i ON i.id = r.image_id JOIN blobs o ON o.key = i.original_key "
+            " r JOIN images i ON i.id = r.image_id JOIN blobs o ON o.key = i.original_key JOIN users u ON u.id = i.owner_id "
         )
     };
 }
@@ -219,6 +220,12 @@ pub(super) fn images(rows: Vec<ImageRow>) -> std::collections::BTreeMap<ImageId,
     images
 }
 
+/// The image, if that user may edit it. Asked while nobody else changes with whom it is shared.
+pub(super) fn editable(seen: Option<SeenImage>) -> Result<Image, Denied> {
+    let seen = seen.ok_or(Denied::Missing)?;
+    if seen.access >= Access::Editor { Ok(seen.image) } else { Err(Denied::NotPermitted) }
+}
+
 /// Why `spec` is not recorded for this image; `None` when it is. One decision for both databases, made while nobody else changes the image.
 pub(super) fn refused_rendition(image: Image, owner: Option<&User>, spec: &Spec, max_renditions: u32) -> Option<Requested> {
     let rendition_count = image.renditions.len() as u32;
@@ -227,7 +234,7 @@ pub(super) fn refused_rendition(image: Image, owner: Option<&User>, spec: &Spec,
         return Some(Requested::Standing(standing));
     }
     match owner {
-        None => Some(Requested::Missing),
+        None => Some(Requested::Denied(Denied::Missing)),
         _ if rendition_count >= max_renditions => Some(Requested::TooMany { rendition_count }),
         Some(&User { quota_bytes, used_bytes, .. }) if used_bytes >= quota_bytes => Some(Requested::OverQuota { quota_bytes, used_bytes }),
         Some(_) => None,
@@ -413,6 +420,11 @@ from_row!(StoredBlob, |row| StoredBlob {
     },
 });
 
+from_row!(QuotaUsedUp, |row| QuotaUsedUp {
+    quota_bytes: row.try_get::<i64, _>("quota_bytes")? as u64,
+    used_bytes: row.try_get::<i64, _>("used_bytes")? as u64,
+});
+
 from_row!(Job, |row| Job {
     rendition: RenditionId(row.try_get("rendition_id")?),
     image: ImageId(row.try_get("image_id")?),
@@ -420,6 +432,11 @@ from_row!(Job, |row| Job {
     spec: spec(&row.try_get::<String, _>("spec")?),
     header: ImageHeader::from_row(row)?,
     original: StoredBlob::from_row(row)?,
+    over_quota: if row.try_get("requested")? {
+        Some(QuotaUsedUp::from_row(row)?).filter(|quota| quota.used_bytes >= quota.quota_bytes)
+    } else {
+        None
+    },
     attempt: row.try_get::<i64, _>("attempt")? as u32,
     lease: LeaseToken(row.try_get("lease_token")?),
 });

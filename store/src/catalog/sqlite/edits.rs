@@ -1,29 +1,38 @@
 use async_trait::async_trait;
 use sqlx::{query, query_as, query_scalar};
 
-use super::{Sqlite, changes, images::image, users::user};
+use super::{Sqlite, changes, shares::seen_image, users::user};
 use crate::{
-    ChangeKind, Image, ImageChange, ImageId, ImageWrite, MAX_LABELS_BYTES, Rendition, Requested, Spec, StoreError, Timestamp,
+    ChangeKind, Image, ImageChange, ImageId, ImageWrite, MAX_LABELS_BYTES, Rendition, Requested, Spec, StoreError, Timestamp, UserId,
     catalog::{
         Edits,
-        rows::{labels_json, refused_rendition, rendition_columns, select_renditions},
+        rows::{editable, labels_json, refused_rendition, rendition_columns, select_renditions},
     },
     labels_bytes,
 };
 
 #[async_trait]
 impl Edits for Sqlite {
-    async fn create_rendition(&self, id: ImageId, spec: &Spec, max_renditions: u32, now: Timestamp) -> Result<Requested, StoreError> {
+    async fn create_rendition(
+        &self,
+        editor: UserId,
+        id: ImageId,
+        spec: &Spec,
+        max_renditions: u32,
+        now: Timestamp,
+    ) -> Result<Requested, StoreError> {
         let mut tx = self.write().await?;
-        let Some(image) = image(&mut tx, id).await? else {
-            return Ok(Requested::Missing);
+        let image = match editable(seen_image(&mut tx, editor, id).await?) {
+            Ok(image) => image,
+            Err(denied) => return Ok(Requested::Denied(denied)),
         };
         let owner = user(&mut tx, image.owner).await?;
         if let Some(refused) = refused_rendition(image, owner.as_ref(), spec, max_renditions) {
             return Ok(refused);
         }
         let made: i64 = query_scalar(
-            "INSERT INTO renditions (image_id, spec, format, state, created_at, due_at, told_at) VALUES ($1, $2, $3, 'pending', $4, $4, $4)
+            "INSERT INTO renditions (image_id, spec, format, state, requested, created_at, due_at, told_at)
+             VALUES ($1, $2, $3, 'pending', TRUE, $4, $4, $4)
              RETURNING id",
         )
         .bind(id.0)
@@ -38,10 +47,11 @@ impl Edits for Sqlite {
         Ok(Requested::New(rendition))
     }
 
-    async fn update_image(&self, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError> {
+    async fn update_image(&self, editor: UserId, id: ImageId, change: &ImageChange, now: Timestamp) -> Result<ImageWrite, StoreError> {
         let mut tx = self.write().await?;
-        let Some(image) = image(&mut tx, id).await? else {
-            return Ok(ImageWrite::Missing);
+        let image = match editable(seen_image(&mut tx, editor, id).await?) {
+            Ok(image) => image,
+            Err(denied) => return Ok(ImageWrite::Denied(denied)),
         };
         let changed = change.applied(&image);
         if changed == image {

@@ -8,12 +8,13 @@ use super::{
     changes::append_rendition_changed,
     images::{Counted, count, insert_blob},
     json_array,
+    shares::seen_image,
 };
 use crate::{
-    Claim, Commit, Drawn, Failure, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp,
+    Claim, Commit, Denied, Drawn, Failure, ImageId, Job, Rendition, RenditionId, Retry, StoreError, StoredBlob, Timestamp, UserId,
     catalog::{
         Jobs,
-        rows::{Asked, rendition_columns, select_asked, select_job, select_renditions},
+        rows::{Asked, editable, rendition_columns, select_asked, select_job, select_renditions},
     },
 };
 
@@ -140,8 +141,17 @@ impl Jobs for Sqlite {
         Ok(Commit::Done)
     }
 
-    async fn retry(&self, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError> {
+    async fn retry(&self, editor: Option<UserId>, id: RenditionId, now: Timestamp) -> Result<Retry, StoreError> {
         let mut tx = self.write().await?;
+        let image: Option<i64> = query_scalar("SELECT image_id FROM renditions WHERE id = $1").bind(id.0).fetch_optional(&mut *tx).await?;
+        let Some(image) = image else {
+            return Ok(Retry::Denied(Denied::Missing));
+        };
+        if let Some(editor) = editor
+            && let Err(denied) = editable(seen_image(&mut tx, editor, ImageId(image)).await?)
+        {
+            return Ok(Retry::Denied(denied));
+        }
         let moved: Option<i64> = query_scalar(
             "UPDATE renditions SET state = 'pending', attempt = 0, due_at = $2, told_at = $2, finished_at = NULL, failure_reason = NULL,
                  failure_message = NULL
@@ -151,11 +161,7 @@ impl Jobs for Sqlite {
         .bind(now.0)
         .fetch_optional(&mut *tx)
         .await?;
-        let rendition: Option<Rendition> =
-            query_as(concat!(select_renditions!(), "WHERE r.id = $1")).bind(id.0).fetch_optional(&mut *tx).await?;
-        let Some(rendition) = rendition else {
-            return Ok(Retry::Missing);
-        };
+        let rendition: Rendition = query_as(concat!(select_renditions!(), "WHERE r.id = $1")).bind(id.0).fetch_one(&mut *tx).await?;
         let Some(moved) = moved else {
             return Ok(Retry::NotFailed(rendition.state));
         };

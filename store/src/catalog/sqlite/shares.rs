@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
 use super::{Sqlite, json_array};
 use crate::{
@@ -101,4 +101,10 @@ impl Shares for Sqlite {
         ));
         Ok(rows::seen_images(rows.bind(user.0).bind(after.0).bind(limit).fetch_all(&self.readers).await?))
     }
+}
+
+/// The image as the user sees it.
+pub(super) async fn seen_image(connection: &mut SqliteConnection, user: UserId, id: ImageId) -> sqlx::Result<Option<SeenImage>> {
+    let rows = query_as::<_, SeenRow>(select_seen_images!("images m WHERE m.id = $2"));
+    Ok(rows::seen_images(rows.bind(user.0).bind(id.0).fetch_all(connection).await?).pop())
 }

@@ -26,7 +26,7 @@ pub(super) async fn every_transition_is_logged(fresh: Fresh) {
     let job = claim(&*catalog, id, second(4)).await;
     let failure = Failure { reason: FailureReason::CorruptInput, message: "broken".to_owned() };
     assert_eq!(catalog.fail(&job, &failure, second(5)).await.expect("a commit"), Commit::Done);
-    assert!(matches!(catalog.retry(id, second(6)).await.expect("an answer"), Retry::Pending(_)));
+    assert!(matches!(catalog.retry(None, id, second(6)).await.expect("an answer"), Retry::Pending(_)));
     claim(&*catalog, id, second(7)).await;
     assert_eq!(catalog.expire_leases(3, 10, second(100)).await.expect("a count"), 1);
     let job = claim(&*catalog, id, second(101)).await;
@@ -59,7 +59,7 @@ pub(super) async fn what_changes_nothing_is_not_logged(fresh: Fresh) {
     let position = catalog.last_position().await.expect("a position");
     assert_eq!(catalog.renew(&job, second(50)).await.expect("a commit"), Commit::Done);
     catalog.claim(id, "worker", LEASE, BEGIN).await.expect("an answer");
-    catalog.retry(id, BEGIN).await.expect("an answer");
+    catalog.retry(None, id, BEGIN).await.expect("an answer");
     catalog.expire_leases(3, 10, BEGIN).await.expect("a count");
     catalog.untold(second(100), 10, second(100)).await.expect("renditions");
     catalog.delete_image(ImageId(i64::MAX), BEGIN).await.expect("an answer");

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::support::{BEGIN, Fresh, LEASE, PICTURE, claim, create, output, pending, png, second, user};
-use crate::{Claim, Commit, Failure, FailureReason, Retry, catalog::Catalog};
+use crate::{Claim, Commit, Denied, Failure, FailureReason, Retry, catalog::Catalog};
 
 async fn doomed(catalog: &dyn Catalog) -> BTreeSet<String> {
     catalog.doomed_blobs(1000).await.expect("doomed blobs").into_iter().map(|key| key.0).collect()
@@ -76,7 +76,7 @@ pub(super) async fn deletion_while_running_loses_the_lease(fresh: Fresh) {
     assert_eq!(catalog.fail(&job, &failure, BEGIN).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.release(&job, BEGIN, false, BEGIN).await.expect("an answer"), Commit::LeaseLost);
     assert_eq!(catalog.claim(id, "worker", LEASE, BEGIN).await.expect("an answer"), Claim::Nothing);
-    assert_eq!(catalog.retry(id, BEGIN).await.expect("an answer"), Retry::Missing);
+    assert_eq!(catalog.retry(None, id, BEGIN).await.expect("an answer"), Retry::Denied(Denied::Missing));
     assert_eq!(catalog.blob(&late.key).await.expect("an answer"), None);
     assert_eq!(doomed(&*catalog).await, BTreeSet::from([job.original.key.0]), "the late blob is its worker's to remove");
 }

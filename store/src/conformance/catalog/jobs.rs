@@ -1,6 +1,7 @@
 use super::support::{BEGIN, Fresh, LEASE, PICTURE, at_once, claim, create, output, owned, pending, png, second, user};
 use crate::{
-    Claim, Commit, Drawn, Failure, FailureReason, Format, NewImage, Output, RenditionId, RenditionState, Requested, Retry, Spec, Thumbhash,
+    Claim, Commit, Denied, Drawn, Failure, FailureReason, Format, NewImage, Output, RenditionId, RenditionState, Requested, Retry, Spec,
+    Thumbhash,
 };
 
 fn failure() -> Failure {
@@ -99,7 +100,8 @@ pub(super) async fn the_first_thumbhash_of_an_image_is_kept_also_of_those_at_onc
         let kept = catalog.image(image.id).await.expect("an answer").expect("an image").thumbhash;
         assert!(kept == Some(hash(0)) || kept == Some(hash(1)), "{kept:?}");
 
-        let Requested::New(later) = catalog.create_rendition(image.id, &Spec::new(Format::Gif), 100, BEGIN).await.expect("an answer")
+        let Requested::New(later) =
+            catalog.create_rendition(image.owner, image.id, &Spec::new(Format::Gif), 100, BEGIN).await.expect("an answer")
         else {
             panic!("it has no GIF yet")
         };
@@ -168,15 +170,15 @@ pub(super) async fn only_a_failed_rendition_can_be_retried(fresh: Fresh) {
     let catalog = fresh.catalog;
     let id = pending(&*catalog).await;
     let not_failed = async |state| {
-        assert_eq!(catalog.retry(id, second(1)).await.expect("an answer"), Retry::NotFailed(state));
+        assert_eq!(catalog.retry(None, id, second(1)).await.expect("an answer"), Retry::NotFailed(state));
     };
-    assert_eq!(catalog.retry(RenditionId(i64::MAX), second(1)).await.expect("an answer"), Retry::Missing);
+    assert_eq!(catalog.retry(None, RenditionId(i64::MAX), second(1)).await.expect("an answer"), Retry::Denied(Denied::Missing));
     not_failed(RenditionState::Pending).await;
     let job = claim(&*catalog, id, BEGIN).await;
     not_failed(RenditionState::Running).await;
     assert_eq!(catalog.fail(&job, &failure(), BEGIN).await.expect("a commit"), Commit::Done);
 
-    let Retry::Pending(rendition) = catalog.retry(id, second(2)).await.expect("an answer") else {
+    let Retry::Pending(rendition) = catalog.retry(None, id, second(2)).await.expect("an answer") else {
         panic!("a failed rendition can be retried");
     };
     assert_eq!((rendition.state, rendition.attempt, rendition.finished_at), (RenditionState::Pending, 0, None));

@@ -97,6 +97,9 @@ macro_rules! catalog_suite {
                 equal_specs_are_one_rendition_in_whatever_state
                 of_equal_specs_at_once_one_is_recorded
                 renditions_beyond_the_limit_or_the_quota_are_not_recorded
+                a_requested_rendition_whose_turn_comes_at_a_used_up_quota_says_so
+                what_is_asked_is_done_for_those_who_may_edit
+                nothing_is_written_for_an_editor_after_the_share_is_withdrawn
                 nothing_is_asked_of_what_is_deleted
                 requests_and_deletion_at_once_leave_nothing_behind
                 a_change_of_an_image_changes_what_it_names

@@ -120,11 +120,11 @@ pub(super) async fn step(catalog: &dyn Catalog, owner: UserId, state: &mut u64) 
             catalog.delete_image(image.id, BEGIN).await.expect("an answer");
         }
         (3, _, Some(id)) => {
-            catalog.retry(id, BEGIN).await.expect("an answer");
+            catalog.retry(None, id, BEGIN).await.expect("an answer");
         }
         (4, Some(image), _) => {
             let spec = Spec { quality: Some(next(state, 5) as u8 + 1), ..Spec::new(Format::Jpeg) };
-            catalog.create_rendition(image.id, &spec, 4, BEGIN).await.expect("an answer");
+            catalog.create_rendition(image.owner, image.id, &spec, 4, BEGIN).await.expect("an answer");
         }
         (kind, _, Some(id)) => {
             let Claim::Granted(job) = catalog.claim(id, "worker", super::support::LEASE, BEGIN).await.expect("an answer") else { return };
