@@ -48,6 +48,8 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Calls of one user that each server lets through at once after a pause.
     pub request_burst: u32,
+    /// Calls of one user that each server has under way at once, with watches.
+    pub max_calls_per_user: u32,
     /// Images that can be named in one watch.
     pub max_watched_images: u32,
     /// A watch is silent for this long at most.

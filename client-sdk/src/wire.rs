@@ -156,6 +156,7 @@ pub(crate) fn limits(answer: v1::GetLimitsResponse) -> Result<Limits> {
         user_quota_bytes: unsigned(limits.user_quota_bytes),
         requests_per_second: unsigned_32(limits.requests_per_second),
         request_burst: unsigned_32(limits.request_burst),
+        max_calls_per_user: unsigned_32(limits.max_calls_per_user),
         max_watched_images: unsigned_32(limits.max_watched_images),
         watch_heartbeat: duration(limits.watch_heartbeat.as_ref()),
         max_renditions_per_image: unsigned_32(limits.max_renditions_per_image),

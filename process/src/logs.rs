@@ -1,4 +1,8 @@
-use std::{fmt, io, str::FromStr};
+use std::{
+    fmt,
+    io::{self, Write},
+    str::FromStr,
+};
 
 use tracing_subscriber::EnvFilter;
 
@@ -32,10 +36,24 @@ impl fmt::Display for LogFormat {
     }
 }
 
+/// Stderr for logs: once nobody reads it any more, lines are lost and the program goes on.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Starts logging. `filter` is a list of `target=level` as `tracing_subscriber::EnvFilter` reads it; what it cannot read is an error.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr);
     match format {
         LogFormat::Text => logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),

@@ -16,7 +16,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::{
     admin,
-    auth::{Authorizer, Gate, Passwords, Rates, Sessions, Throttle, Tokens},
+    auth::{Authorizer, Crowd, Gate, Passwords, Rates, Sessions, Throttle, Tokens},
     calls::{Bounds, Patience},
     changes::Changes,
     config::Config,
@@ -84,7 +84,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     let sessions = Sessions::default();
     sessions.watch(stores.catalog.clone());
     let rates = Rates::new(core.limits.requests_per_second, core.limits.request_burst);
-    let gate = Gate { tokens: Tokens::new(stores.catalog.clone()), rates, sessions };
+    let crowd = Crowd::new(core.limits.max_calls_per_user);
+    let gate = Gate { tokens: Tokens::new(stores.catalog.clone()), rates, crowd, sessions };
     let rest = http::routes(&core, &gate);
     let bounds = bounds(&core, presence);
     let grpc = faces::grpc_routes(&core, bounds.clone(), gate, HealthService::from_health_reporter(reporter))?;

@@ -118,6 +118,9 @@ struct ServerLimitArgs {
     /// Calls under way at once; more are refused with UNAVAILABLE. Watches, which have a bound of their own, and health do not count.
     #[arg(long, env = "TINTYPE_MAX_CALLS", default_value_t = 1_000, value_parser = at_least_one(), value_name = "N")]
     max_calls: usize,
+    /// Calls of one user under way at once, with watches; more are refused with RESOURCE_EXHAUSTED, so that none takes every place.
+    #[arg(long, env = "TINTYPE_MAX_CALLS_PER_USER", default_value_t = 750, value_parser = at_least_one(), value_name = "N")]
+    max_calls_per_user: usize,
     /// Open connections of both ports; more are closed at once.
     #[arg(long, env = "TINTYPE_MAX_CONNECTIONS", default_value_t = 4_096, value_parser = at_least_one(), value_name = "N")]
     max_connections: usize,
@@ -194,6 +197,7 @@ impl Config {
             stream_idle: Duration::from_secs(limits.stream_idle_secs),
             min_stream_bytes_per_second: limits.min_stream_bytes_per_second,
             max_calls: limits.max_calls,
+            max_calls_per_user: limits.max_calls_per_user,
             max_connections: limits.max_connections,
             max_connections_per_source: limits.max_connections_per_source,
             connection_idle: Duration::from_secs(limits.connection_idle_secs),

@@ -15,6 +15,8 @@ pub(crate) struct Limits {
     pub(crate) min_stream_bytes_per_second: u64,
     /// Calls under way at once, without watches and health.
     pub(crate) max_calls: usize,
+    /// Calls of one user under way at once, with watches.
+    pub(crate) max_calls_per_user: usize,
     /// Open connections of both ports.
     pub(crate) max_connections: usize,
     /// Open connections from one address.

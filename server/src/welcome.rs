@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -34,27 +35,41 @@ impl Addresses {
     }
 }
 
-/// Prints to stdout; scripts read the two address lines.
+/// Prints to stdout; scripts read the two address lines. Whether anybody reads them is no matter of the server.
 pub(crate) fn print(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) {
-    let url = |address| addresses.url(address);
-    println!("Tintype {} is ready.\n", env!("CARGO_PKG_VERSION"));
-    println!("  gRPC     {}", url(addresses.grpc));
-    println!("  HTTP     {}  (REST, gRPC-Web, /healthz, /metrics)", url(addresses.http));
-    println!("  catalog  {}", catalog(stores));
-    println!("  blobs    {}", blobs(stores));
-    println!("  jobs     {}", if stores.jobs == JobsUrl::Local { "local:" } else { "nats:" });
-    println!("  sign in  {sign_in}");
+    let _ = io::stdout().write_all(text(addresses, stores, sign_in).as_bytes());
+}
 
+fn text(addresses: &Addresses, stores: &StoreConfig, sign_in: &str) -> String {
+    let url = |address| addresses.url(address);
+    let version = env!("CARGO_PKG_VERSION");
+    let (grpc, http) = (url(addresses.grpc), url(addresses.http));
+    let (catalog, blobs) = (catalog(stores), blobs(stores));
+    let jobs = if stores.jobs == JobsUrl::Local { "local:" } else { "nats:" };
     let reached = reached_at(addresses.grpc);
     let server = if reached.to_string() == DEFAULT_GRPC { String::new() } else { format!(" --server {}", url(reached)) };
     let tintype = command_line();
     let sample = if Path::new(SAMPLE).exists() { SAMPLE } else { "FILE.png" };
     let password =
         if sign_in.ends_with(DEVELOPMENT_PASSWORD) { format!("TINTYPE_PASSWORD={DEVELOPMENT_PASSWORD} ") } else { String::new() };
-    println!("\nTry, in another terminal:\n");
-    println!("  {password}{tintype} login{server}");
-    println!("  {tintype} upload {sample} --wait{server}");
-    println!("  {tintype} ls{server}\n");
+    format!(
+        "Tintype {version} is ready.
+
+  gRPC     {grpc}
+  HTTP     {http}  (REST, gRPC-Web, /healthz, /metrics)
+  catalog  {catalog}
+  blobs    {blobs}
+  jobs     {jobs}
+  sign in  {sign_in}
+
+Try, in another terminal:
+
+  {password}{tintype} login{server}
+  {tintype} upload {sample} --wait{server}
+  {tintype} ls{server}
+
+"
+    )
 }
 
 /// An address at which this machine reaches the listener: nobody can connect to "all interfaces".

@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tintype_proto::v1::{DownloadImageRequest, Image, UploadImagesRequest, UploadStart, upload_images_request::Message};
-use tintype_tests::{Client, Frames, RawClient, Tintype, Upload, grpc_message, number, pictures};
+use tintype_proto::v1::{DownloadImageRequest, GetLimitsRequest, Image, UploadImagesRequest, UploadStart, upload_images_request::Message};
+use tintype_tests::{Client, Frames, RawClient, Tintype, Upload, Watcher, grpc_message, number, pictures};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -169,6 +169,27 @@ async fn more_calls_than_a_server_takes_are_refused_at_once_and_health_is_not() 
     // A place is free again a moment after its stream is gone.
     let free = async { while scene.client.image(scene.image.id).await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(10), free).await.expect("places are given back");
+}
+
+#[tokio::test]
+async fn no_user_takes_every_place() {
+    let scene = Scene::new(&[("TINTYPE_MAX_CALLS_PER_USER", "3")]).await;
+    scene.tintype.add_user("ada").await;
+    let ada = scene.tintype.client_of("ada").await;
+    assert_eq!(ada.images().get_limits(GetLimitsRequest {}).await.expect("limits").into_inner().limits.expect("set").max_calls_per_user, 3);
+    let mut watches = Vec::new();
+    for _ in 0..3 {
+        watches.push(Watcher::start(&scene.client, &[], "").await.expect("a place"));
+    }
+    let refused = scene.client.image(scene.image.id).await.expect_err("one too many");
+    assert_eq!(refused.kind(), (Code::ResourceExhausted, "TOO_MANY_REQUESTS"));
+    assert_eq!(["limit", "value", "seen"].map(|key| refused.metadata[key].as_str()), ["max_calls_per_user", "3", "4"]);
+    assert!(refused.retry_after.is_some(), "{refused:?}");
+    ada.current_user().await.expect("others have places of their own");
+    // A place is free again a moment after its stream is gone.
+    drop(watches.pop());
+    let free = async { while scene.client.image(scene.image.id).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(10), free).await.expect("the place is given back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -203,3 +203,18 @@ async fn a_second_server_waits_for_the_lock_of_the_data_folder() {
     assert!(first.ended().await.success());
     assert_eq!(tintype.client().await.original(&image).await.expect("the same data").bytes, file(1).bytes);
 }
+
+#[tokio::test]
+async fn a_server_goes_on_when_nobody_reads_its_logs() {
+    // Bash gives it a pipe whose reader is gone at once.
+    let log = ("TINTYPE_LOG", "debug");
+    let mut tintype = Tintype::embedded_under("bash", &["-c", r#"exec "$0" 2> >(true)"#], &[log]).await;
+    let client = tintype.client().await;
+    for number in 1..10 {
+        let image = client.upload(file(number)).await.expect("an image");
+        let settled = client.settled(image.id).await;
+        assert!(settled.renditions.iter().all(|rendition| rendition.state() == RenditionState::Ready), "{settled:?}");
+    }
+    assert_eq!(listed(&client).await.len(), 9);
+    assert!(tintype.stop_server().await.success());
+}

@@ -9,7 +9,7 @@ use axum::{
 use tintype_proto::v1::ErrorReason;
 use tintype_store::{Kind, Role, Scope, SignedIn, StoreError, Token, TokenId, User};
 
-use super::{Holder, Need, Protocol, Rates, Session, Sessions, Tokens, need};
+use super::{Crowd, Holder, Need, Protocol, Rates, Session, Sessions, Tokens, need};
 use crate::status::{Refusal, no_such_method};
 
 /// Who calls. Every request that passed [`admit`] and needs a token carries one in its extensions.
@@ -55,6 +55,7 @@ impl Caller {
 pub(crate) struct Gate {
     pub(crate) tokens: Tokens,
     pub(crate) rates: Rates,
+    pub(crate) crowd: Crowd,
     pub(crate) sessions: Sessions,
 }
 
@@ -75,17 +76,20 @@ impl Gate {
         if need == Some(Need::Nothing) {
             return next.run(request).await;
         }
-        let admitted = self.caller(request.headers()).await.and_then(|caller| match need {
-            Some(Need::Scope(scope)) => caller.needs(scope).map(|()| caller),
-            _ => Ok(caller),
+        let admitted = self.caller(request.headers()).await.and_then(|caller| {
+            if let Some(Need::Scope(scope)) = need {
+                caller.needs(scope)?;
+            }
+            let place = self.crowd.enter(caller.0.user.id)?;
+            Ok((caller, place))
         });
         match admitted {
             Err(refusal) => protocol.refused(refusal.into()),
             Ok(_) if need.is_none() => protocol.refused(no_such_method()),
-            Ok(caller) => {
+            Ok((caller, place)) => {
                 let session = caller.1.clone();
                 request.extensions_mut().insert(caller);
-                session.bounds(protocol, next.run(request)).await
+                session.bounds(protocol, Some(place), next.run(request)).await
             }
         }
     }

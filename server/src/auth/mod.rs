@@ -1,6 +1,7 @@
 //! Who calls, and what the caller may do.
 
 mod authorizer;
+mod crowd;
 mod gate;
 mod needs;
 mod password;
@@ -11,6 +12,7 @@ mod throttle;
 mod token;
 
 pub(crate) use authorizer::Authorizer;
+pub(crate) use crowd::{Crowd, Place};
 pub(crate) use gate::{Caller, Gate, admit, admit_as};
 pub(crate) use needs::{Need, method_name, need};
 pub(crate) use password::DEVELOPMENT_PASSWORD;

@@ -15,7 +15,7 @@ use tintype_store::{StoreError, Timestamp, TokenId, UserId, catalog::Catalog};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::Protocol;
+use super::{Place, Protocol};
 use crate::status::{Chain, Refusal};
 
 /// How often the tokens of open calls are looked at: a call ends within a second of the end of its token.
@@ -107,14 +107,15 @@ impl Session {
         self.0.cancelled().await;
     }
 
-    /// Lets a call answer for as long as its holder has the right to it, whether it has begun to by then or not.
-    pub(crate) async fn bounds(self, protocol: Protocol, answer: impl Future<Output = Response>) -> Response {
+    /// Lets a call answer for as long as its holder has the right to it, whether it has begun to by then or not. Its place is free again when
+    /// the answer has ended.
+    pub(crate) async fn bounds(self, protocol: Protocol, place: Option<Place>, answer: impl Future<Output = Response>) -> Response {
         let answer = tokio::select! {
             answer = answer => answer,
             () = self.ended() => return protocol.refused(Refusal::token_invalid().into()),
         };
         let ended = Box::pin(CancellationToken::clone(&self.0).cancelled_owned());
-        answer.map(|body| Body::new(Bounded { body, ended, protocol, _session: self }))
+        answer.map(|body| Body::new(Bounded { body, ended, protocol, _session: self, _place: place }))
     }
 }
 
@@ -124,6 +125,7 @@ struct Bounded {
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     protocol: Protocol,
     _session: Session,
+    _place: Option<Place>,
 }
 
 impl HttpBody for Bounded {
@@ -171,7 +173,7 @@ mod tests {
         let session = Sessions::default().of(token(1));
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
         let open = Response::new(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)));
-        let mut body = session.clone().bounds(Protocol::Grpc, std::future::ready(open)).await.into_body();
+        let mut body = session.clone().bounds(Protocol::Grpc, None, std::future::ready(open)).await.into_body();
         let mut next = async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         sender.send(Ok(Bytes::from_static(b"first"))).await.expect("it is read");
         assert!(next().await.expect("a frame").expect("no error").is_data());
@@ -186,7 +188,7 @@ mod tests {
     async fn a_call_that_has_not_answered_is_answered_for() {
         let session = Sessions::default().of(token(1));
         session.0.cancel();
-        let answer = session.bounds(Protocol::Grpc, std::future::pending()).await;
+        let answer = session.bounds(Protocol::Grpc, None, std::future::pending()).await;
         assert_eq!(answer.headers()["grpc-status"], "16");
     }
 }

@@ -92,7 +92,7 @@ pub(crate) async fn get(
     let found = open(&core, &caller, wanted, false).await?;
     let (parts, _) = request.into_parts();
     let answer = picture::send(&core, &caller, found, &parts.method, &parts.headers).await?;
-    Ok(session.bounds(Protocol::Rest, ready(answer)).await)
+    Ok(session.bounds(Protocol::Rest, None, ready(answer)).await)
 }
 
 /// The answer to a browser that asks what a page of another origin may send here.

@@ -120,6 +120,7 @@ fn proto_limits(limits: &Limits) -> v1::Limits {
         min_stream_bytes_per_second: limits.min_stream_bytes_per_second as i64,
         max_watched_images: Limits::MAX_WATCHED_IMAGES as i32,
         watch_heartbeat: seconds(limits.watch_heartbeat),
+        max_calls_per_user: limits.max_calls_per_user as i32,
         max_renditions_per_image: limits.max_renditions_per_image as i32,
         max_labels_bytes: MAX_LABELS_BYTES as i32,
         max_bulk_pictures: Limits::MAX_BULK_PICTURES as i32,

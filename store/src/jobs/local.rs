@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -17,6 +18,9 @@ use crate::{RenditionId, StoreError};
 
 /// Hints that may wait at once. Further ones are dropped: the sweeper tells of them again once there is room.
 const MAX_WAITING: usize = 100_000;
+
+/// After it a hint comes back whose follower panicked: a defect that shows each time must not keep a processor busy.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// A queue in memory, gone with the process. Cheap to clone; all clones are one. An id that waits already is not queued twice.
 #[derive(Debug, Clone, Default)]
@@ -161,8 +165,10 @@ impl Delivery for LocalDelivery {
 
 impl Drop for LocalDelivery {
     fn drop(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            queue.push(&[self.id]);
+        match self.queue.take() {
+            Some(queue) if thread::panicking() => queue.push_later(self.id, Instant::now() + PAUSE_AFTER_PANIC),
+            Some(queue) => queue.push(&[self.id]),
+            None => {}
         }
     }
 }
@@ -220,6 +226,26 @@ mod tests {
         assert_eq!(ids(&queue, usize::MAX).await.len(), MAX_WAITING);
         queue.publish(&many[MAX_WAITING..]).await.expect("a local queue never fails");
         assert_eq!(ids(&queue, usize::MAX).await.len(), 10, "there is room again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hint_whose_follower_panicked_comes_after_a_pause() {
+        let queue = Local::default();
+        queue.publish(&[RenditionId(1)]).await.expect("a local queue never fails");
+        let start = Instant::now();
+        let deliveries = queue.lease(1).await.expect("a local queue never fails");
+        let follower = tokio::spawn(async move {
+            let _unanswered = deliveries;
+            panic!("a defect");
+        });
+        assert!(follower.await.expect_err("it panicked").is_panic());
+        let again = loop {
+            let ids = ids(&queue, 1).await;
+            if !ids.is_empty() {
+                break ids;
+            }
+        };
+        assert_eq!((again, start.elapsed()), (vec![1], PAUSE_AFTER_PANIC));
     }
 
     #[tokio::test(start_paused = true)]

@@ -53,20 +53,20 @@ pub(super) fn open<'a>(
         Format::Gif => {
             let plays = gif_plays(input)?;
             let mut decoder = GifDecoder::new(reader).map_err(|error| ConvertError::decoding_within(error, limits))?;
-            let look = Look::of(&mut decoder, header, spec, limits)?;
+            let look = Look::of(&mut decoder, input, header, spec, limits)?;
             let frames = decoder.into_frames().map(|frame| frame.map(shown).map_err(ConvertError::decoding));
             Ok(look.of_frames(Box::new(frames), plays))
         }
         Format::WebP => {
             let mut decoder = WebPDecoder::new(reader).map_err(|error| ConvertError::decoding_within(error, limits))?;
-            let look = Look::of(&mut decoder, header, spec, limits)?;
+            let look = Look::of(&mut decoder, input, header, spec, limits)?;
             let (plays, frames) = webp::frames(input, limits)?.ok_or_else(no_frame)?;
             Ok(look.of_frames(Box::new(frames), plays))
         }
         Format::Png => {
             let mut decoder =
                 PngDecoder::with_limits(reader, decoder_limits(limits)).map_err(|error| ConvertError::decoding_within(error, limits))?;
-            let look = Look::of(&mut decoder, header, spec, limits)?;
+            let look = Look::of(&mut decoder, input, header, spec, limits)?;
             let (plays, frames) = png::frames(input, limits)?.ok_or_else(no_frame)?;
             Ok(look.of_frames(Box::new(frames), plays))
         }
@@ -116,12 +116,18 @@ struct Look {
 }
 
 impl Look {
-    fn of(decoder: &mut dyn ImageDecoder, header: &ImageHeader, spec: &Spec, limits: &ConversionLimits) -> Result<Self, ConvertError> {
+    fn of(
+        decoder: &mut dyn ImageDecoder,
+        input: &[u8],
+        header: &ImageHeader,
+        spec: &Spec,
+        limits: &ConversionLimits,
+    ) -> Result<Self, ConvertError> {
         const FRAME_BYTES_PER_PIXEL: u64 = 4;
         decoder.set_limits(decoder_limits(limits)).map_err(|error| ConvertError::decoding_within(error, limits))?;
         let (width, height) = decoder.dimensions();
         check_size(width, height, u64::from(width) * u64::from(height) * FRAME_BYTES_PER_PIXEL, limits)?;
-        let (profile, orientation) = colours_and_orientation(decoder);
+        let (profile, orientation) = colours_and_orientation(decoder, input, header.format);
         let is_grey = !decoder.color_type().has_color();
         let pixels = if is_grey { ColorType::La8 } else { ColorType::Rgba8 };
         let conversion = profile.and_then(|profile| Conversion::to_srgb(&profile, pixels));

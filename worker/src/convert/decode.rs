@@ -61,10 +61,11 @@ pub(super) fn first_frame(input: &[u8], header: &ImageHeader, spec: &Spec, limit
         }
         Format::Png if has_separate_default_image(input)? => {
             let frames = png::frames(input, limits)?.map(|(_, frames)| frames);
-            first_of_animation(PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits)), frames, limits)?
+            let decoder = PngDecoder::with_limits(Cursor::new(input), decoder_limits(limits));
+            first_of_animation(decoder, input, header.format, frames, limits)?
         }
         Format::WebP => match webp::frames(input, limits)? {
-            Some((_, frames)) => first_of_animation(WebPDecoder::new(Cursor::new(input)), Some(frames), limits)?,
+            Some((_, frames)) => first_of_animation(WebPDecoder::new(Cursor::new(input)), input, header.format, Some(frames), limits)?,
             None => through_image(input, header.format, limits)?,
         },
         format => through_image(input, format, limits)?,
@@ -146,11 +147,13 @@ fn has_separate_default_image(input: &[u8]) -> Result<bool, ConvertError> {
 
 fn first_of_animation(
     decoder: ImageResult<impl ImageDecoder>,
+    input: &[u8],
+    format: Format,
     frames: Option<impl Iterator<Item = Result<Shown, ConvertError>>>,
     limits: &ConversionLimits,
 ) -> Result<Raw, ConvertError> {
     let mut decoder = decoder.map_err(|error| ConvertError::decoding_within(error, limits))?;
-    let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
+    let (icc_profile, orientation) = colours_and_orientation(&mut decoder, input, format);
     let first = frames.and_then(|mut frames| frames.next()).ok_or_else(|| ConvertError::corrupt("it has no frame"))?;
     let mut image = DynamicImage::ImageRgba8(first?.image);
     if !decoder.color_type().has_color() {
@@ -161,7 +164,7 @@ fn first_of_animation(
 
 /// A PNG, WebP without frames, GIF, BMP, QOI or PNM.
 pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLimits) -> Result<Raw, ConvertError> {
-    let format = match format {
+    let known = match format {
         Format::Png => ImageFormat::Png,
         Format::WebP => ImageFormat::WebP,
         Format::Gif => ImageFormat::Gif,
@@ -172,12 +175,12 @@ pub(super) fn through_image(input: &[u8], format: Format, limits: &ConversionLim
             return Err(ConvertError::unsupported_input(format!("{format} is not read here")));
         }
     };
-    let mut reader = ImageReader::with_format(Cursor::new(input), format);
+    let mut reader = ImageReader::with_format(Cursor::new(input), known);
     reader.limits(decoder_limits(limits));
     let mut decoder = reader.into_decoder().map_err(|error| ConvertError::decoding_within(error, limits))?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
-    let (icc_profile, orientation) = colours_and_orientation(&mut decoder);
+    let (icc_profile, orientation) = colours_and_orientation(&mut decoder, input, format);
     let image = DynamicImage::from_decoder(decoder).map_err(|error| ConvertError::decoding_within(error, limits))?;
     Ok(Raw { image, icc_profile, orientation, shrunk: None })
 }
@@ -213,8 +216,15 @@ fn profile_of_bitmap(input: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// ICC profile and orientation; those that cannot be read count as absent, since the pixels are what matters.
-pub(super) fn colours_and_orientation(decoder: &mut (impl ImageDecoder + ?Sized)) -> (Option<Vec<u8>>, Orientation) {
+pub(super) fn colours_and_orientation(
+    decoder: &mut (impl ImageDecoder + ?Sized),
+    input: &[u8],
+    format: Format,
+) -> (Option<Vec<u8>>, Orientation) {
     let icc_profile = decoder.icc_profile().ok().flatten();
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = match format {
+        Format::Png => png::orientation(input),
+        _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+    };
     (icc_profile, orientation)
 }

@@ -5,14 +5,14 @@ use std::io::{Cursor, Read};
 use flate2::read::ZlibDecoder;
 use image::{
     ImageDecoder,
-    codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
+    codecs::{gif::GifDecoder, webp::WebPDecoder},
     metadata::Orientation,
 };
 use tintype_store::Format;
 use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
 use super::{
-    avif,
+    avif, png,
     tiff::{Directory, exif},
 };
 
@@ -96,12 +96,11 @@ fn of_tiff(page: &Directory<'_>) -> Metadata {
     Metadata { exif: exif(page), xmp: page.bytes(XMP).map(<[u8]>::to_vec), text: Vec::new() }
 }
 
-/// Text and XMP may also stand behind the pixels, where the decoder has not been.
+/// All of it may also stand behind the pixels.
 fn of_png(input: &[u8]) -> Metadata {
     let (xmp, text): (Vec<_>, Vec<_>) = text_of_png(input).into_iter().partition(|(_, data)| data.starts_with(XMP_KEYWORD));
-    let found = PngDecoder::new(Cursor::new(input)).map(of).unwrap_or_default();
-    let xmp = found.xmp.or_else(|| xmp.iter().filter(|(name, _)| name == b"iTXt").find_map(|(_, data)| xmp_of(data)));
-    Metadata { xmp, text, ..found }
+    let xmp = xmp.iter().filter(|(name, _)| name == b"iTXt").find_map(|(_, data)| xmp_of(data));
+    Metadata { exif: png::exif(input).map(<[u8]>::to_vec), xmp, text }
 }
 
 /// The text of an `iTXt` chunk that holds XMP.
@@ -119,17 +118,6 @@ fn xmp_of(data: &[u8]) -> Option<Vec<u8>> {
 
 /// Text chunks from anywhere in the file.
 fn text_of_png(input: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
-    const SIGNATURE_BYTES: usize = 8;
-    const CHECKSUM_BYTES: usize = 4;
-    let mut text = Vec::new();
-    let mut rest = input.get(SIGNATURE_BYTES..).unwrap_or_default();
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let Some((name, after)) = after.split_first_chunk::<4>() else { break };
-        let Some((data, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
-        if matches!(name, b"tEXt" | b"zTXt" | b"iTXt") {
-            text.push((*name, data.to_vec()));
-        }
-        rest = after.get(CHECKSUM_BYTES..).unwrap_or_default();
-    }
-    text
+    let text = png::chunks(input).filter(|chunk| matches!(&chunk.name, b"tEXt" | b"zTXt" | b"iTXt") && chunk.is_whole());
+    text.map(|chunk| (chunk.name, chunk.data.to_vec())).collect()
 }

@@ -20,7 +20,7 @@ use super::{
     jpeg::{self, BAND_ROWS},
     metadata::Metadata,
     pixels::{in_8_bit, is_grey, onto},
-    png as png_out,
+    png as own_png,
     thumbhash::Sampler,
 };
 
@@ -43,8 +43,7 @@ pub(super) fn png_to_jpeg(
     decoder.set_transformations(Transformations::EXPAND);
     let mut reader = decoder.read_info().map_err(ConvertError::corrupt)?;
     let info = reader.info();
-    let orientation = info.exif_metadata.as_ref().and_then(|exif| Orientation::from_exif_chunk(exif));
-    if info.interlaced || info.animation_control().is_some() || !matches!(orientation, None | Some(Orientation::NoTransforms)) {
+    if info.interlaced || info.animation_control().is_some() || own_png::orientation(input) != Orientation::NoTransforms {
         return Ok(None);
     }
     let (width, height) = info.size();
@@ -75,14 +74,14 @@ pub(super) fn jpeg_to_png(
     limits: &ConversionLimits,
 ) -> Result<Option<Converted>, ConvertError> {
     let plain = header.format == Format::Jpeg && spec.format == Format::Png && spec.resize.is_none();
-    let Some(search) = png_out::search(spec.effort).filter(|_| plain) else { return Ok(None) };
+    let Some(search) = own_png::search(spec.effort).filter(|_| plain) else { return Ok(None) };
     let opened = jpeg::open(input, limits)?;
     let (width, height) = (opened.width, opened.height);
     let Some((mut rows, is_grey)) = opened.rows().filter(|_| opened.orientation == Orientation::NoTransforms) else { return Ok(None) };
     let pixels = if is_grey { ColorType::L8 } else { ColorType::Rgb8 };
     let conversion = opened.icc_profile.as_ref().and_then(|profile| Conversion::to_srgb(profile, pixels));
     let mut sampler = Sampler::new(width, height);
-    let bytes = png_out::encode_rows(width, height, pixels, search, metadata, |write| {
+    let bytes = own_png::encode_rows(width, height, pixels, search, metadata, |write| {
         while !rows.is_done() {
             let Some(rows) = rows.next_rows() else { return Ok(false) };
             let mut image = image_of(width, pixels, rows.to_vec());

@@ -7,7 +7,7 @@ use tintype_worker::convert::{OUTPUT_FORMATS, convert};
 
 use crate::pictures::{
     as_jpeg, as_png, bitmap_with_profile, converted, converted_to, decoded, encoded, gradient, jpeg_of_rgb, largest_difference,
-    png_with_orientation, png_with_profile,
+    png_with_late_orientation, png_with_orientation, png_with_profile,
 };
 
 #[test]
@@ -35,9 +35,24 @@ fn orientation_is_applied_and_invalid_values_mean_upright() {
 }
 
 #[test]
+fn orientation_behind_the_pixels_of_a_png_counts_unless_it_is_damaged() {
+    let stored = gradient(5, 3);
+    for orientation in 1..=8 {
+        let late = png_with_late_orientation(&stored, orientation);
+        assert_eq!(as_png(&late), as_png(&png_with_orientation(&stored, orientation)), "orientation {orientation}");
+    }
+    let mut damaged = png_with_late_orientation(&stored, 6);
+    let checksum_of_exif = damaged.len() - 13;
+    damaged[checksum_of_exif] ^= 1;
+    assert_eq!(as_png(&damaged), stored);
+}
+
+#[test]
 fn a_turned_picture_reports_the_size_that_people_see() {
-    let picture = converted(&png_with_orientation(&gradient(5, 3), 6), Format::Jpeg).expect("it can be converted").picture;
-    assert_eq!(picture, Picture { width: 3, height: 5, frame_count: 1, first_frame_only: false });
+    for turned in [png_with_orientation(&gradient(5, 3), 6), png_with_late_orientation(&gradient(5, 3), 6)] {
+        let picture = converted(&turned, Format::Jpeg).expect("it can be converted").picture;
+        assert_eq!(picture, Picture { width: 3, height: 5, frame_count: 1, first_frame_only: false });
+    }
 }
 
 #[test]

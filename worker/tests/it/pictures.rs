@@ -81,6 +81,18 @@ pub(crate) fn png_with_orientation(image: &DynamicImage, orientation: u8) -> Vec
     bytes
 }
 
+/// The same with the chunk behind the pixels, where ImageMagick writes it.
+pub(crate) fn png_with_late_orientation(image: &DynamicImage, orientation: u8) -> Vec<u8> {
+    const LENGTH_BYTES: usize = 4;
+    const CHECKSUM_BYTES: usize = 4;
+    let mut bytes = png_with_orientation(image, orientation);
+    let at = bytes.windows(4).position(|name| name == b"eXIf").expect("it has one") - LENGTH_BYTES;
+    let chunk: Vec<u8> = bytes.drain(at..at + LENGTH_BYTES + 4 + exif_with(orientation).len() + CHECKSUM_BYTES).collect();
+    let end = bytes.len() - (LENGTH_BYTES + 4 + CHECKSUM_BYTES);
+    bytes.splice(end..end, chunk);
+    bytes
+}
+
 pub(crate) fn png_with_profile(image: &DynamicImage, profile: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = PngEncoder::new(&mut bytes);

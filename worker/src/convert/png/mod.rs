@@ -1,6 +1,7 @@
-//! PNG out, still and animated, and the frames of animated ones.
+//! PNG out, still and animated, and of PNGs that come the frames of animated ones and what stands beside the pixels.
 
 mod choice;
+mod chunks;
 mod deflate;
 mod filter;
 mod frames;
@@ -16,6 +17,7 @@ use tintype_store::{Effort, Picture};
 
 use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, rectangle::Rectangle};
 use choice::Chooser;
+pub(super) use chunks::{chunks, exif, orientation};
 use deflate::Search;
 pub(super) use frames::frames;
 use parts::Parts;
