@@ -26,7 +26,7 @@ pub fn bound_heaps() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn bound_heaps() {}
 
-/// Memory that this process can have at most, in bytes: that of the machine, or of the control groups (version 2) around it. `None` where
+/// Memory that this process can have at most, in bytes: that of the machine, or of the control groups around it, of either version. `None` where
 /// the system does not tell.
 pub fn memory_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_bytes(&text));
@@ -40,11 +40,20 @@ fn total_bytes(meminfo: &str) -> Option<u64> {
     total.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The smallest limit of the group that `/proc/self/cgroup` names and of those around it.
+/// The smallest limit of the groups that `/proc/self/cgroup` names (cgroups(7)) and of those around them. A group of version 1 without a limit
+/// has one that is far more than any machine's memory.
 fn group_bytes(cgroup: &str, root: &Path) -> Option<u64> {
-    let group = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let groups = Path::new(group).ancestors().map(|group| root.join(group).join("memory.max"));
-    groups.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
+    let limits = cgroup.lines().filter_map(|line| {
+        let [hierarchy, controllers, group] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { return None };
+        let (root, file) = match (hierarchy, controllers) {
+            ("0", "") => (root.to_owned(), "memory.max"),
+            _ if controllers.split(',').any(|controller| controller == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
+            _ => return None,
+        };
+        let groups = Path::new(group.trim_start_matches('/')).ancestors().map(|group| root.join(group).join(file));
+        groups.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
+    });
+    limits.min()
 }
 
 #[cfg(test)]
@@ -63,5 +72,10 @@ mod tests {
         }
         assert_eq!(group_bytes("1:name=x:/\n0::/shop/worker\n", root.path()), Some(1000));
         assert_eq!(group_bytes("0::/\n", root.path()), None, "max is no limit");
+        let older = root.path().join("memory/shop");
+        fs::create_dir_all(&older).expect("folders can be made");
+        fs::write(older.join("memory.limit_in_bytes"), "3000\n").expect("files can be written");
+        fs::write(root.path().join("memory/memory.limit_in_bytes"), "9223372036854771712\n").expect("files can be written");
+        assert_eq!(group_bytes("5:cpu,cpuacct:/shop\n4:memory:/shop\n", root.path()), Some(3000));
     }
 }

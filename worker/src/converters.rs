@@ -1,7 +1,11 @@
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 use std::{error::Error, fmt, io, sync::Arc};
 
 use tintype_store::{ConversionLimits, ImageHeader, Job, Spec};
 use tokio::sync::OwnedSemaphorePermit;
+#[cfg(target_os = "linux")]
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 #[cfg(target_os = "linux")]
@@ -12,6 +16,10 @@ use crate::{
     convert::{ConvertError, Converted, codecs, convert, memory::needed_bytes},
     job::JobError,
 };
+
+/// Before a converter process is tried again at the start.
+#[cfg(target_os = "linux")]
+const START_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// What converts inside this process: [`convert`], or something that behaves like it.
 pub(crate) type Engine = Arc<dyn Fn(&[u8], &ImageHeader, &Spec, &ConversionLimits) -> Result<Converted, ConvertError> + Send + Sync>;
@@ -45,7 +53,14 @@ impl fmt::Debug for How {
 #[cfg(target_os = "linux")]
 impl How {
     async fn contained(config: &WorkerConfig) -> Result<Self, SandboxError> {
-        let started = Pool::start(config.limits.clone()).await;
+        let mut started = Pool::start(config.limits.clone()).await;
+        // What is wrong may pass: a machine that is busy with its own start, or short of memory or processes for a moment.
+        for pause in START_PAUSES {
+            let Err(error) = &started else { break };
+            warn!(error = error as &dyn Error, "no converter process starts; trying again");
+            sleep(pause).await;
+            started = Pool::start(config.limits.clone()).await;
+        }
         started.map(Self::Pool).map_err(|error| SandboxError { message: "no converter process starts".to_owned(), source: Some(error) })
     }
 

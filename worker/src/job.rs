@@ -1,6 +1,6 @@
 //! One hint, from the claim to the answer.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, pin::pin, sync::Arc, time::Duration};
 
 use metrics::{counter, histogram};
 use tintype_process::Shutdown;
@@ -37,7 +37,9 @@ pub(crate) struct Workplace {
     pub(crate) shutdown: Shutdown,
     pub(crate) outages: Failures,
     /// Places for conversions that take longer than usual and have lent their slots.
-    pub(crate) aside: Semaphore,
+    pub(crate) aside: Arc<Semaphore>,
+    /// Places for results that are being written, whose slots are for the next conversions.
+    pub(crate) writing: Arc<Semaphore>,
 }
 
 /// Why there is no result.
@@ -81,8 +83,8 @@ impl From<StoreError> for JobError {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             Kind::Unavailable | Kind::Full | Kind::Conflict => Self::GiveBack(error),
-            Kind::Corrupt => Self::failed(FailureReason::OriginalDamaged, "the stored original is missing or damaged"),
-            Kind::Internal | Kind::Misconfigured | Kind::AlreadyExists => {
+            // Of a result: what is wrong with an original is told apart where it is read.
+            Kind::Corrupt | Kind::Internal | Kind::Misconfigured | Kind::AlreadyExists => {
                 warn!(error = &error as &dyn Error, "a store has a defect");
                 Self::interrupted(FailureReason::AttemptsExhausted, "every attempt ended with an error of the service")
             }
@@ -99,7 +101,7 @@ enum Answer {
 }
 
 impl Workplace {
-    /// Does what a hint asks for and answers it. The slot is free again when this and the conversion have ended.
+    /// Does what a hint asks for and answers it. The slot is free again when the conversion has ended and its result can be written.
     pub(crate) async fn follow(&self, delivery: Box<dyn Delivery>, slot: OwnedSemaphorePermit) {
         let id = delivery.rendition();
         let claim = self.stores.catalog.claim(id, &self.worker_id, self.config.lease, Timestamp::now());
@@ -139,8 +141,14 @@ impl Workplace {
             () = self.until_lease_is_lost(job, delivery) => Err(JobError::LeaseLost),
             () = self.shutdown.stopping_at_once() => Err(JobError::Stopping),
         };
-        let outcome = match &made {
-            Ok(_) => "made",
+        // From here on nothing is cut off in the middle, or nobody would know what became of the blob.
+        let key = made.as_ref().ok().map(|made| made.key.clone());
+        let ended = match made {
+            Ok(made) => self.commit(job, made, begun, delivery).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match &ended {
+            Ok(()) => "made",
             Err(JobError::LeaseLost) => "lease_lost",
             Err(JobError::Stopping) => "stopped",
             Err(JobError::GiveBack(_)) => "given_back",
@@ -148,29 +156,26 @@ impl Workplace {
         };
         counter!("tintype_conversions_total", "outcome" => outcome).increment(1);
         histogram!("tintype_conversion_seconds", "outcome" => outcome).record(begun.elapsed());
-        // From here on nothing is cut off in the middle, or nobody would know what became of the blob. It takes moments.
-        match made {
-            Ok(made) => self.commit(job, made, begun).await,
-            Err(error) => self.end(job, error).await,
-        }
-    }
-
-    /// Makes the blob visible, then the row: in this order, so that no row is ever without its blob.
-    async fn commit(&self, job: &Job, made: Made, begun: Instant) -> Answer {
-        let key = made.key.clone();
-        let error = match self.try_commit(job, made, begun).await {
-            Ok(()) => {
-                self.outages.none();
-                return Answer::Ack;
-            }
-            Err(error) => error,
+        let Err(error) = ended else {
+            self.outages.none();
+            return Answer::Ack;
         };
         let answer = self.end(job, error).await;
         // After silence the commit may still be on its way.
-        if !matches!(answer, Answer::Silence) {
+        if let Some(key) = key.filter(|_| !matches!(answer, Answer::Silence)) {
             self.discard_unless_recorded(&key).await;
         }
         answer
+    }
+
+    /// Makes the blob visible, then the row: in this order, so that no row is ever without its blob. Holds the lease meanwhile, for a store may
+    /// take its time; what became of it when it was lost all the same, the catalog says.
+    async fn commit(&self, job: &Job, made: Made, begun: Instant, delivery: &dyn Delivery) -> Result<(), JobError> {
+        let mut committed = pin!(self.try_commit(job, made, begun));
+        tokio::select! {
+            committed = &mut committed => committed,
+            () = self.until_lease_is_lost(job, delivery) => committed.await,
+        }
     }
 
     async fn try_commit(&self, job: &Job, made: Made, begun: Instant) -> Result<(), JobError> {

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use tintype_process::{Metrics, Shutdown, bound_heaps, init_logs, serve_metrics};
+use tintype_process::{Metrics, Shutdown, bound_heaps, init_logs, raise_descriptor_limit, serve_metrics};
 use tintype_store::open::{Opener, Stores};
 use tintype_worker::{Converters, Settings, run, serve_as_converter};
 use tokio::net::TcpListener;
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 fn work(settings: &Settings) -> anyhow::Result<()> {
     bound_heaps();
     init_logs(settings.log_format, &settings.log).map_err(anyhow::Error::msg)?;
+    raise_descriptor_limit();
     let config = settings.stores.config()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let worked = runtime.block_on(async {

@@ -19,15 +19,20 @@ const MAX_QUEUE_DELAY: Duration = Duration::from_secs(10);
 /// Conversions for each slot that may take longer than usual without holding up others. Memory is counted all the same.
 const ASIDE_PER_SLOT: usize = 4;
 
+/// Results for each slot that are being written while the next pictures are converted. Further ones keep their slots until there is a place: a
+/// store that takes results more slowly than they are made must hold that up.
+const WRITING_PER_SLOT: usize = 2;
+
 /// Works until `shutdown` begins: takes hints from the queue, as many as there are free slots, and makes what they point at. Then it takes
 /// nothing new, finishes what it has begun and returns; when stopping at once, it gives back what it has begun.
 ///
 /// No error ends it: what a store cannot do now is tried later.
 pub async fn run(stores: Stores, config: WorkerConfig, converters: Converters, shutdown: Shutdown) {
-    let aside = Semaphore::new(config.slots.max(1) * ASIDE_PER_SLOT);
+    let aside = Arc::new(Semaphore::new(config.slots.max(1) * ASIDE_PER_SLOT));
     let presence = if stores.exclusive { Presence::always() } else { Presence::of(stores.catalog.clone()) };
+    let writing = Arc::new(Semaphore::new(config.slots.max(1) * WRITING_PER_SLOT));
     let (worker_id, outages) = (random_hex(), Failures::default());
-    let place = Arc::new(Workplace { worker_id, stores, presence, config, converters, shutdown, outages, aside });
+    let place = Arc::new(Workplace { worker_id, stores, presence, config, converters, shutdown, outages, aside, writing });
     info!(worker.id = %place.worker_id, slots = place.config.slots, "worker {} works", place.worker_id);
     tokio::select! {
         () = take_hints(&place) => {}

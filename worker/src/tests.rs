@@ -1,28 +1,36 @@
 //! The loop on real stores in a temporary folder, with converters that do what each test needs.
 
+mod blobs;
+
 use std::{
     io::Cursor,
-    ops::Range,
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{TryStreamExt, future::join_all};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use tempfile::TempDir;
 use tintype_process::Shutdown;
 use tintype_store::{
-    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, Kind, ListedBlob, NewImage, NewUser, PartialBlob, Presence, Rendition,
-    RenditionState, Role, StoreError, StoreId, StoredBlob, Timestamp,
-    blobs::{BlobSink, BlobWriter, Blobs, read_checked},
+    BlobKey, Claim, Commit, Created, FailureReason, Format, Image, NewImage, NewUser, Presence, Rendition, RenditionState, Role,
+    StoredBlob, Timestamp,
+    blobs::{BlobSink, read_checked},
     header::read_header,
     open::{BlobsUrl, CatalogUrl, JobsUrl, Opener, StoreConfig, Stores},
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::yield_now,
+};
 
+use self::blobs::{Away, Bar, Barred};
 use crate::{Converters, WorkerConfig, backoff::Failures, convert::convert, converters::Engine, job::Workplace, run::run};
 
 #[tokio::test]
@@ -165,6 +173,74 @@ async fn a_lost_lease_ends_the_job_while_it_converts() {
 }
 
 #[tokio::test]
+async fn the_lease_is_held_while_a_result_is_written() {
+    let mut service = Service::new().await;
+    service.config.lease = Duration::from_millis(30);
+    let image = service.upload(&picture()).await;
+    let bar = service.bar_publishing();
+    tokio::join!(service.follow(&image, Arc::new(convert)), async {
+        bar.reached(1).await;
+        let held_until = async || service.stores.catalog.totals().await.expect("the catalog answers").first_lease_until;
+        let first = held_until().await.expect("it is leased");
+        while held_until().await == Some(first) {
+            yield_now().await;
+        }
+        bar.lift();
+    });
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt), (RenditionState::Ready, 1));
+}
+
+#[tokio::test]
+async fn results_are_not_made_far_faster_than_they_are_written() {
+    const IMAGES: usize = 6;
+    let mut service = Service::new().await;
+    let picture = picture();
+    let images: Vec<_> = join_all((0..IMAGES).map(|_| service.upload(&picture))).await;
+    let bar = service.bar_publishing();
+    let made = Arc::new(AtomicUsize::new(0));
+    let engine: Engine = Arc::new({
+        let made = Arc::clone(&made);
+        move |input, header, spec, limits| {
+            made.fetch_add(1, Ordering::SeqCst);
+            convert(input, header, spec, limits)
+        }
+    });
+    let shutdown = Shutdown::new();
+    let worker = tokio::spawn(service.run(engine, &shutdown));
+    for image in &images {
+        service.tell(image).await;
+    }
+    // Two are being written for the one slot, and the third keeps the slot until there is a place for it.
+    bar.reached(2).await;
+    while made.load(Ordering::SeqCst) < 3 {
+        yield_now().await;
+    }
+    for _ in 0..100 {
+        service.stores.catalog.totals().await.expect("the catalog answers");
+    }
+    assert_eq!(made.load(Ordering::SeqCst), 3);
+    bar.lift();
+    bar.reached(IMAGES as u32 - 2).await;
+    shutdown.drain();
+    worker.await.expect("the worker ends");
+    for image in &images {
+        assert_eq!(service.rendition(image).await.state, RenditionState::Ready);
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_the_store_spoils_is_not_blamed_on_the_original() {
+    let mut service = Service::new().await;
+    let image = service.upload(&picture()).await;
+    let bar = service.bar_publishing();
+    bar.spoil();
+    service.follow(&image, Arc::new(convert)).await;
+    let rendition = service.rendition(&image).await;
+    assert_eq!((rendition.state, rendition.attempt, rendition.failure), (RenditionState::Pending, 1, None), "another attempt follows");
+}
+
+#[tokio::test]
 async fn draining_finishes_what_has_begun() {
     let service = Service::new().await;
     let image = service.upload(&picture()).await;
@@ -270,7 +346,8 @@ impl Service {
             converters: Converters::inside(engine, &self.config),
             shutdown: Shutdown::new(),
             outages: Failures::default(),
-            aside: Semaphore::new(1),
+            aside: Arc::new(Semaphore::new(1)),
+            writing: Arc::new(Semaphore::new(1)),
         };
         place.follow(delivery, slot).await;
     }
@@ -287,6 +364,13 @@ impl Service {
         let claim = catalog.claim(image.renditions[0].id, "other", self.config.lease, now).await.expect("the catalog answers");
         let Claim::Granted(job) = claim else { panic!("it was free: {claim:?}") };
         assert_eq!(catalog.release(&job, now, false, now).await.expect("the catalog answers"), Commit::Done);
+    }
+
+    /// From now on no blob is published before the bar is lifted.
+    fn bar_publishing(&mut self) -> Arc<Bar> {
+        let bar = Arc::<Bar>::default();
+        self.stores.blobs = Arc::new(Barred { blobs: Arc::clone(&self.stores.blobs), bar: Arc::clone(&bar) });
+        bar
     }
 
     async fn rendition(&self, image: &Image) -> Rendition {
@@ -338,63 +422,6 @@ impl Gate {
 
     fn open(self) {
         self.opened.send(()).expect("the conversion waits");
-    }
-}
-
-/// A blob store that does not answer.
-#[derive(Debug)]
-struct Away;
-
-impl Away {
-    fn error() -> StoreError {
-        StoreError::new(Kind::Unavailable, "the blob store is away")
-    }
-}
-
-#[async_trait]
-impl Blobs for Away {
-    async fn create(&self, _: &BlobKey) -> Result<Box<dyn BlobWriter>, StoreError> {
-        Err(Self::error())
-    }
-
-    async fn read(&self, _: &BlobKey, _: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
-        Err(Self::error())
-    }
-
-    async fn read_partial(&self, _: &PartialBlob) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
-        Err(Self::error())
-    }
-
-    async fn discard(&self, _: &PartialBlob) -> Result<(), StoreError> {
-        Err(Self::error())
-    }
-
-    async fn delete(&self, _: &BlobKey) -> Result<(), StoreError> {
-        Err(Self::error())
-    }
-
-    async fn size_bytes(&self, _: &BlobKey) -> Result<Option<u64>, StoreError> {
-        Err(Self::error())
-    }
-
-    fn list(&self) -> BoxStream<'static, Result<ListedBlob, StoreError>> {
-        stream::iter([Err(Self::error())]).boxed()
-    }
-
-    async fn store_id(&self) -> Result<Option<StoreId>, StoreError> {
-        Err(Self::error())
-    }
-
-    async fn set_store_id(&self, _: &StoreId) -> Result<(), StoreError> {
-        Err(Self::error())
-    }
-
-    async fn sweep_unpublished(&self, _: Timestamp) -> Result<u64, StoreError> {
-        Err(Self::error())
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        Err(Self::error())
     }
 }
 

@@ -71,12 +71,13 @@ impl Converter {
         matches!(receive_text(&self.channel), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Whether it has worked enough, or kept too much memory.
+    /// Whether it has worked enough, kept too much memory, or said more than is read when it dies.
     pub(super) fn is_worn_out(&self, limits: &ConversionLimits) -> bool {
         let Some(Usage { cpu, resident_bytes }) = Usage::of(self.process.id()) else { return true };
         self.is_aside
             || self.conversions >= MAX_CONVERSIONS
             || resident_bytes > MAX_IDLE_BYTES
+            || !self.last_words.size_bytes().is_ok_and(|size_bytes| size_bytes <= MAX_LAST_WORDS_BYTES as u64)
             || cpu > limits.timeout * MAX_CONVERSION_TIMES
     }
 

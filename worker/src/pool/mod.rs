@@ -24,6 +24,7 @@ use std::{
 
 use bytes::Bytes;
 use tintype_store::{ConversionLimits, Failure, Format, ImageHeader, Picture, Spec, Thumbhash};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use message::Containment;
 pub use serve::serve;
@@ -96,6 +97,8 @@ pub enum NoResult {
 impl Pool {
     /// Starts the first converter, which says what the kernel can do. Fails where no converter can be started.
     pub async fn start(limits: ConversionLimits) -> io::Result<Self> {
+        // Whoever started this process may have had it ignore the ends of others, and then nobody would be told why one ended.
+        drop(signal(SignalKind::child())?);
         let (first, containment) = Converter::start(&limits).await?;
         Ok(Self { limits, containment, idle: Mutex::new(vec![first]) })
     }

@@ -49,7 +49,8 @@ fn set_limits(limits: &ConversionLimits, (mapped_bytes, data_bytes): (u64, u64))
     let data_bytes = data_bytes.saturating_add(conversion_bytes);
     // The file is mapped as well. Nothing that `Data` counts is missing here; this bounds what it does not count.
     let address_bytes = mapped_bytes.saturating_add(conversion_bytes).saturating_add(limits.image.max_file_bytes);
-    let cpu_secs = limits.timeout.as_secs().saturating_add(1).saturating_mul(u64::from(MAX_CONVERSION_TIMES) + 1);
+    // One more conversion than it is kept for, and that on two threads.
+    let cpu_secs = limits.timeout.as_secs().saturating_add(1).saturating_mul(u64::from(MAX_CONVERSION_TIMES) + 2);
     let bounds = [
         (Resource::Data, data_bytes),
         (Resource::As, address_bytes),
@@ -64,7 +65,9 @@ fn set_limits(limits: &ConversionLimits, (mapped_bytes, data_bytes): (u64, u64))
     ];
     for (resource, bound) in bounds {
         let bound = getrlimit(resource).maximum.map_or(bound, |inherited| bound.min(inherited));
-        setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
+        // At the hard bound of CPU time the kernel kills as it does when memory runs out; before it, it says why.
+        let current = if resource == Resource::Cpu { bound.saturating_sub(1) } else { bound };
+        setrlimit(resource, Rlimit { current: Some(current), maximum: Some(bound) })?;
     }
     Ok(())
 }
@@ -88,7 +91,7 @@ fn forbid_files_and_network() -> Result<RulesetStatus, landlock::RulesetError> {
 /// The calls of a conversion; all others fail with EPERM. Libraries try more than they need, such as opening a terminal for their last
 /// words, so that ending the process would hide why it ends.
 fn allowed_calls() -> Result<BpfProgram, seccompiler::Error> {
-    const ANY: [libc::c_long; 22] = [
+    const ANY: [libc::c_long; 21] = [
         // Requests, results, last words.
         libc::SYS_recvmsg,
         libc::SYS_sendto,
@@ -98,7 +101,6 @@ fn allowed_calls() -> Result<BpfProgram, seccompiler::Error> {
         libc::SYS_fstat,
         // Memory.
         libc::SYS_brk,
-        libc::SYS_madvise,
         libc::SYS_mremap,
         libc::SYS_munmap,
         // What the language's runtime does, and how a process ends.
@@ -124,6 +126,8 @@ fn allowed_calls() -> Result<BpfProgram, seccompiler::Error> {
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         rules.insert(call, only_when(2, SeccompCmpOp::MaskedEq(executable), 0)?);
     }
+    // Advice from 100 on is for whoever tests hardware, and takes memory from the machine.
+    rules.insert(libc::SYS_madvise, only_when(2, SeccompCmpOp::Lt, libc::MADV_HWPOISON as u64)?);
     // The other commands could have a signal sent to somebody else.
     rules.insert(libc::SYS_fcntl, only_when(1, SeccompCmpOp::Eq, libc::F_GET_SEALS as u64)?);
     // A process that gives up signals itself, and may signal nobody else.

@@ -33,6 +33,11 @@ impl SharedMemory {
         Ok(Self(memory?.into()))
     }
 
+    /// How many bytes it has now.
+    pub(super) fn size_bytes(&self) -> io::Result<u64> {
+        Ok(fstat(&self.0)?.st_size as u64)
+    }
+
     /// Memory of another process, to be written.
     pub(super) fn received(descriptor: OwnedFd) -> Self {
         Self(descriptor.into())

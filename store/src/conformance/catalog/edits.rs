@@ -154,7 +154,7 @@ async fn edited(catalog: &dyn Catalog, user: UserId, image: &Image, quality: u8)
         match catalog.update_image(user, image.id, &change, BEGIN).await.expect("an answer") {
             ImageWrite::Denied(denied) => Some(denied),
             ImageWrite::Done(_) => None,
-            other => panic!("neither done nor denied: {other:?}"),
+            other @ ImageWrite::LabelsTooLarge { .. } => panic!("neither done nor denied: {other:?}"),
         },
         match catalog.retry(Some(user), failed, BEGIN).await.expect("an answer") {
             Retry::Denied(denied) => Some(denied),
