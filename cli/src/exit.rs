@@ -1,6 +1,10 @@
 //! From an error to a line on stderr and an exit code. `args.rs` documents the codes.
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use tintype_client::{Code, ErrorReason};
 
@@ -53,7 +57,8 @@ pub(crate) fn tell(error: &anyhow::Error) {
         Some(ErrorReason::RenditionPending) => "; with --wait it is waited for",
         _ => "",
     };
-    eprintln!("tintype: {}{advice}", sentence(error));
+    // Whether anybody reads it is no matter of what was done.
+    let _ = writeln!(io::stderr(), "tintype: {}{advice}", sentence(error));
 }
 
 /// An error with its causes, each said once.
@@ -77,10 +82,23 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if error.is::<NoSuchUser>() {
         return NOT_FOUND;
     }
-    match error.downcast_ref::<tintype_client::Error>().and_then(tintype_client::Error::code) {
+    match answer(error) {
         Some(Code::Unauthenticated | Code::PermissionDenied) => NOT_SIGNED_IN,
         Some(Code::NotFound) => NOT_FOUND,
         Some(Code::Unavailable) => UNAVAILABLE,
         _ => FAILED,
     }
+}
+
+/// Whether it makes no sense to go on with other things: what is not permitted is so for one of them, who is not signed in is so for all.
+pub(crate) fn ends_all(error: &anyhow::Error) -> bool {
+    match code(error) {
+        OUTPUT_CLOSED | UNAVAILABLE => true,
+        NOT_SIGNED_IN => answer(error) != Some(Code::PermissionDenied),
+        _ => false,
+    }
+}
+
+fn answer(error: &anyhow::Error) -> Option<Code> {
+    error.downcast_ref::<tintype_client::Error>().and_then(tintype_client::Error::code)
 }

@@ -1,10 +1,13 @@
-//! Which files to upload, and what to call a file that is downloaded.
+//! Which files to upload, and where what is downloaded goes.
 
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
+use tempfile::NamedTempFile;
 use tintype_client::{Format, Image};
 
 /// The paths in the order given; a folder stands for all files in it and below, in the order of their names.
@@ -35,6 +38,33 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// What a name to write to leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A pipe or a device, by the name that was given. It is written to; giving a new file its name would take it away from everybody.
+    Special(PathBuf),
+    /// A file, which may not be there yet: where a link leads to one, that one and not the link.
+    File(PathBuf),
+}
+
+/// Where to write what is to be at `path`.
+pub(crate) fn place(path: &Path) -> Place {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => Place::Special(path.to_owned()),
+        // What is open behind `/dev/stdout`, say, may have lost its own name: then there is nothing to replace.
+        Ok(_) => path.canonicalize().map_or_else(|_| Place::Special(path.to_owned()), Place::File),
+        Err(_) => Place::File(path.to_owned()),
+    }
+}
+
+/// A file that vanishes unless it is given its name, in the folder where it is to appear, so that renaming it is atomic.
+pub(crate) fn create_beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As any new file: what the umask leaves.
+    let permissions = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".tintype-").suffix(".part").permissions(permissions).tempfile_in(folder)
+}
+
 /// A name for the image in that format, made from the name of the uploaded file: in the current folder, visible, without surprises.
 pub(crate) fn download_name(image: &Image, format: Format) -> String {
     if format == image.format {
@@ -50,14 +80,46 @@ pub(crate) fn download_name(image: &Image, format: Format) -> String {
 
 /// The name came from somebody else: nothing in it may lead to another folder, hide the file, or play with the terminal.
 fn safe_name(name: &str) -> Option<String> {
-    let base = name.rsplit(['/', '\\']).next().unwrap_or_default().trim_start_matches('.').trim();
-    let safe: String = base.chars().map(|letter| if letter.is_control() { '_' } else { letter }).collect();
+    let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let base = base.trim_start_matches(|letter: char| letter == '.' || letter.is_whitespace()).trim_end();
+    let safe: String = base.chars().map(|letter| if is_unseen(letter) { '_' } else { letter }).collect();
     (!safe.is_empty()).then_some(safe)
+}
+
+/// Controls, letters without width that no script needs, and marks that turn the direction of what follows, so that an extension looks
+/// like another.
+fn is_unseen(letter: char) -> bool {
+    match letter {
+        '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' => true,
+        _ => letter.is_control(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsRawFd as _, RawFd};
+
     use super::*;
+
+    #[test]
+    fn what_has_no_name_of_its_own_is_written_to_as_it_was_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let (file, link, missing) = (root.join("a.zip"), root.join("link.zip"), root.join("missing.zip"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for (path, expected) in [(&file, &file), (&link, &file), (&missing, &missing)] {
+            assert_eq!(place(path), Place::File(expected.clone()));
+        }
+        let open = |descriptor: RawFd| PathBuf::from(format!("/dev/fd/{descriptor}"));
+        let (_reader, writer) = io::pipe().unwrap();
+        let nameless = fs::File::open(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        for path in [open(writer.as_raw_fd()), open(nameless.as_raw_fd()), PathBuf::from("/dev/null")] {
+            assert_eq!(place(&path), Place::Special(path));
+        }
+    }
 
     #[test]
     fn names_from_afar_cannot_lead_anywhere() {
@@ -66,8 +128,13 @@ mod tests {
             ("../../etc/passwd", Some("passwd")),
             ("..\\..\\boot.ini", Some("boot.ini")),
             (".bashrc", Some("bashrc")),
+            (". .zshenv", Some("zshenv")),
+            (" \u{2003}.\t.zshenv ", Some("zshenv")),
+            (".\u{200b}.zshenv", Some("_.zshenv")),
+            ("gpj\u{202e}.exe", Some("gpj_.exe")),
             ("a\x1b[31m.png", Some("a_[31m.png")),
             ("..", None),
+            (". .", None),
             ("photos/", None),
             ("", None),
         ];

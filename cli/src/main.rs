@@ -15,10 +15,13 @@ mod signals;
 mod table;
 mod unfinished;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use args::Args;
 use clap::Parser as _;
+
+/// How long what blocks a thread at the end is waited for.
+const GRACE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -28,11 +31,13 @@ fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         tokio::select! {
-            ended = commands::run(args) => ended.unwrap_or_else(|error| exit::report(&error)),
+            // Signals are heard before anything is begun.
+            biased;
             code = signals::stop() => code,
+            ended = commands::run(args) => ended.unwrap_or_else(|error| exit::report(&error)),
         }
     });
-    // What still blocks a thread, a password prompt say, must not keep the process.
-    runtime.shutdown_background();
+    // A password prompt that Ctrl-C has ended still gives the terminal its echo back; one that nobody answers must not keep the process.
+    runtime.shutdown_timeout(GRACE);
     ended
 }

@@ -1,13 +1,14 @@
 //! Results on standard output: tab separated text or JSON, each line whole and at once.
 
 use std::{
+    error::Error as _,
     io::{self, Write as _},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
-use tintype_client::{Image, Rendition};
+use tintype_client::{Error, ErrorKind, Image, Rendition};
 
 use crate::{args::OutputKind, exit::OutputClosed};
 
@@ -33,6 +34,13 @@ pub(crate) fn output_error(error: io::Error) -> anyhow::Error {
         io::ErrorKind::BrokenPipe => OutputClosed.into(),
         _ => anyhow::Error::new(error).context("cannot write the output"),
     }
+}
+
+/// The same for an archive, which the client library writes.
+pub(crate) fn archive_error(error: Error) -> anyhow::Error {
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    // A connection that broke is no reader that has gone.
+    if error.kind() == ErrorKind::Local && cause == Some(io::ErrorKind::BrokenPipe) { OutputClosed.into() } else { error.into() }
 }
 
 /// Numbers of 64 bits are texts, as in the JSON of protobuf.

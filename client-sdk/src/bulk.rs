@@ -57,6 +57,16 @@ pub enum Fetched {
     },
 }
 
+/// An archive that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Archived {
+    /// Its size.
+    pub size_bytes: u64,
+    /// How many pictures could not be had; its `manifest.json` says which, and why.
+    pub missing_count: u64,
+}
+
 impl DownloadImages {
     pub(crate) fn of(client: Client, image_ids: Vec<i64>) -> DownloadImages {
         DownloadImages { client, request: DownloadImagesRequest { image_ids, ..Default::default() }, named: true, replace: false }
@@ -92,7 +102,7 @@ impl DownloadImages {
     }
 
     /// Writes each picture to a file of its own in this folder, which is made if it is missing, under names that the server chooses after those of
-    /// the uploaded files. Tells of each as it is done, and ends after the first error.
+    /// the uploaded files, and `converted_img.<format>` of renditions. Tells of each as it is done, and ends after the first error.
     ///
     /// A file appears under its name when it is complete, checked against its SHA-256 and synced to the disk.
     pub fn to_folder(self, folder: impl Into<PathBuf>) -> BoxStream<'static, Result<Fetched>> {
@@ -107,30 +117,35 @@ impl DownloadImages {
         .boxed()
     }
 
-    /// Writes a ZIP file with the pictures and `manifest.json`, which tells of each and of those that are missing. Returns its size in bytes.
+    /// Writes a ZIP file with the pictures and `manifest.json`, which tells of each and of those that are missing.
     ///
     /// An error leaves what was written so far, which no program takes for a whole archive.
-    pub async fn zip(self, out: impl AsyncWrite + Unpin) -> Result<u64> {
+    pub async fn zip(self, out: impl AsyncWrite + Unpin) -> Result<Archived> {
         self.archive(ArchiveKind::Zip, out).await
     }
 
     /// The same as a tar file.
-    pub async fn tar(self, out: impl AsyncWrite + Unpin) -> Result<u64> {
+    pub async fn tar(self, out: impl AsyncWrite + Unpin) -> Result<Archived> {
         self.archive(ArchiveKind::Tar, out).await
     }
 
-    async fn archive(mut self, kind: ArchiveKind, mut out: impl AsyncWrite + Unpin) -> Result<u64> {
+    async fn archive(mut self, kind: ArchiveKind, mut out: impl AsyncWrite + Unpin) -> Result<Archived> {
         self.request.archive = kind.into();
         let cannot_write = |error| Error::local("cannot write the archive", error);
         let mut answers = self.open().await?;
-        let mut size_bytes = 0;
+        let mut archived = Archived { size_bytes: 0, missing_count: 0 };
         while let Some(answer) = answers.message().await? {
-            let Some(Message::Chunk(chunk)) = answer.message else { return Err(Error::bad_answer("an archive is nothing but chunks")) };
-            size_bytes += chunk.data.len() as u64;
-            out.write_all(&chunk.data).await.map_err(cannot_write)?;
+            match answer.message {
+                Some(Message::Chunk(chunk)) => {
+                    archived.size_bytes += chunk.data.len() as u64;
+                    out.write_all(&chunk.data).await.map_err(cannot_write)?;
+                }
+                Some(Message::Missing(_)) => archived.missing_count += 1,
+                Some(Message::Info(_)) | None => return Err(Error::bad_answer("an archive is nothing but chunks")),
+            }
         }
         out.flush().await.map_err(cannot_write)?;
-        Ok(size_bytes)
+        Ok(archived)
     }
 
     async fn into_folder(self, folder: PathBuf) -> Result<Fetching> {

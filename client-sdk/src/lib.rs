@@ -60,7 +60,7 @@ mod wire;
 pub use admin::{Admin, FailurePage, Failures};
 pub use async_trait::async_trait;
 pub use builder::{ClientBuilder, TlsOptions};
-pub use bulk::{DownloadImages, Fetched};
+pub use bulk::{Archived, DownloadImages, Fetched};
 pub use client::Client;
 pub use colours::{ColourType, Colours};
 pub use download::{Download, DownloadInfo, DownloadRequest};

@@ -1,6 +1,10 @@
 //! Many pictures at once, as archives and one after the other.
 
-use std::{fs, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{FileExt, symlink},
+    path::Path,
+};
 
 use serde_json::Value;
 use tintype_client::Fetched;
@@ -8,7 +12,7 @@ use tintype_proto::v1::{
     ArchiveKind, DownloadImagesRequest, ImageFormat, ShareImageRequest, ShareParty, UnshareImageRequest, download_images_response::Message,
     share_party::Party,
 };
-use tintype_tests::{Client, Refused, Tintype, Upload, number, pictures};
+use tintype_tests::{Breaker, Client, Program, Refused, Tintype, Upload, number, pictures};
 use tokio::process::Command;
 use tonic::Code;
 
@@ -53,18 +57,19 @@ async fn manifest(path: &Path) -> Value {
     manifest
 }
 
-/// All bytes of an archive, and why it ended too soon, if it did.
-async fn archive(client: &Client, request: DownloadImagesRequest) -> Result<(Vec<u8>, Option<Refused>), Refused> {
+/// All bytes of an archive, how many pictures it was told to lack, and why it ended too soon, if it did.
+async fn archive(client: &Client, request: DownloadImagesRequest) -> Result<(Vec<u8>, usize, Option<Refused>), Refused> {
     let mut messages = client.images().download_images(request).await?.into_inner();
-    let mut bytes = Vec::new();
+    let (mut bytes, mut missing) = (Vec::new(), 0);
     loop {
         match messages.message().await {
             Ok(Some(message)) => match message.message {
                 Some(Message::Chunk(chunk)) => bytes.extend_from_slice(&chunk.data),
+                Some(Message::Missing(_)) => missing += 1,
                 other => panic!("{other:?} in an archive"),
             },
-            Ok(None) => return Ok((bytes, None)),
-            Err(status) => return Ok((bytes, Some(status.into()))),
+            Ok(None) => return Ok((bytes, missing, None)),
+            Err(status) => return Ok((bytes, missing, Some(status.into()))),
         }
     }
 }
@@ -100,7 +105,7 @@ async fn an_archive_holds_what_can_be_had_and_names_what_cannot() {
     for kind in [ArchiveKind::Zip, ArchiveKind::Tar] {
         let formats = vec![ImageFormat::Jpeg.into(), ImageFormat::Webp.into()];
         let request = DownloadImagesRequest { formats, originals: true, archive: kind.into(), ..zip(&ids) };
-        let (bytes, broken) = archive(&client, request).await.expect("it begins");
+        let (bytes, told_missing, broken) = archive(&client, request).await.expect("it begins");
         assert!(broken.is_none(), "{broken:?}");
         let path = folder.path().join("archive");
         fs::write(&path, bytes).expect("a file can be written");
@@ -109,6 +114,9 @@ async fn an_archive_holds_what_can_be_had_and_names_what_cannot() {
         assert_eq!(names[..3], ["dog.png", "converted_img.jpeg", "dog-2.png"], "{names:?}");
         assert_eq!(names.len(), 7, "three originals, four JPEGs");
         let missing = manifest["missing"].as_array().expect("a list");
+        assert_eq!(missing.len(), told_missing);
+        let files = manifest["pictures"].as_array().expect("a list").iter().map(|picture| picture["file_name"].as_str());
+        assert!(files.eq([Some("dog.png"); 6].into_iter().chain([Some("small.bmp")])), "of the uploads: {manifest:?}");
         let reasons = |reason: &str| missing.iter().filter(|missing| missing["reason"] == reason).count();
         assert_eq!((reasons("RENDITION_NOT_FOUND"), reasons("STORED_BYTES_CORRUPT"), reasons("IMAGE_NOT_FOUND")), (4, 1, 3), "{missing:?}");
     }
@@ -121,7 +129,7 @@ async fn damage_in_the_middle_ends_the_stream_with_data_loss() {
     let id = client.upload(Upload::new("a.bmp", pictures::bmp(600, 450, 3))).await.expect("an image").id;
     client.settled(id).await;
     damage(&tintype, "original.bmp", 300_000);
-    let (bytes, broken) = archive(&client, zip(&[id])).await.expect("it begins well");
+    let (bytes, _, broken) = archive(&client, zip(&[id])).await.expect("it begins well");
     assert_eq!(broken.expect("it must not look whole").kind(), (Code::DataLoss, "STORED_BYTES_CORRUPT"));
     assert!(bytes.len() < 300_000 && !bytes.windows(4).any(|window| window == b"PK\x05\x06"), "no end of an archive");
     let rest = tintype.http_of("admin").await.get(&format!("/api/images/archive?ids={id}"), &[]).await;
@@ -179,12 +187,55 @@ async fn the_command_line_fetches_many_into_folders_and_archives() {
     let path = folder.path().join("photos.zip");
     fs::write(&path, person.read("photos.zip")).expect("a file can be written");
     assert_eq!(manifest(&path).await["pictures"].as_array().map(Vec::len), Some(2));
+    symlink("/dev/stdout", person.path("pipe.zip")).expect("a link can be made");
+    let piped = person.tintype(&["get", "--all", "--original", "-o", "pipe.zip"]).await;
+    assert!(piped.status.success() && person.path("pipe.zip").is_symlink(), "{piped:?}");
+    fs::write(&path, piped.stdout).expect("a file can be written");
+    assert_eq!(manifest(&path).await["pictures"].as_array().map(Vec::len), Some(2), "it went through the pipe, and nothing else did");
+    let lacking = person.tintype(&["get", "1", "9", "--original", "-o", "photos.zip"]).await;
+    assert_eq!(lacking.status.code(), Some(1), "one of them is missing: {lacking:?}");
+    assert!(String::from_utf8_lossy(&lacking.stderr).contains("1 of the pictures could not be had"), "{lacking:?}");
+    fs::write(&path, person.read("photos.zip")).expect("a file can be written");
+    assert_eq!(manifest(&path).await["missing"].as_array().map(Vec::len), Some(1), "the others are there all the same");
     let saved = person.told(&["get", "1", "2", "--original", "-o", "photos"]).await;
     assert_eq!(saved.lines().collect::<Vec<_>>(), ["photos/a.png", "photos/b.png"]);
     assert_eq!(person.read("photos/b.png"), pictures::png(32, 24, 2));
     let output = person.tintype(&["get", "1", "9", "--force", "-o", "photos"]).await;
     assert_eq!(output.status.code(), Some(1), "one of them is missing: {output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("image 9 was not found"));
+}
+
+#[tokio::test]
+async fn an_archive_takes_the_place_of_another_only_when_it_is_whole() {
+    let tintype = Tintype::embedded().await;
+    let client = tintype.client().await;
+    let id = client.upload(Upload::new("a.bmp", pictures::bmp(600, 450, 3))).await.expect("an image").id;
+    client.settled(id).await;
+    damage(&tintype, "original.bmp", 300_000);
+    let breaker = Breaker::before(tintype.grpc_url.trim_start_matches("http://"), Vec::new()).await;
+    let server = format!("http://{}", breaker.address);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("photos.zip");
+    fs::write(&path, "the one before").expect("a file can be written");
+    let get = |server: &str| {
+        let arguments = ["get", "--all", "--original", "-o", path.to_str().expect("temporary folders have plain names")];
+        let token = client.token.as_deref().expect("signed in");
+        Program::own("tintype", &arguments, [("TINTYPE_SERVER", server), ("TINTYPE_TOKEN", token)])
+    };
+    let nothing_has_changed = || {
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "the one before");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder can be read").count(), 1, "nothing lies beside it");
+    };
+    assert_eq!(get(&tintype.grpc_url).ended().await.code(), Some(1), "it breaks off in the middle");
+    nothing_has_changed();
+
+    tintype.server.as_ref().expect("it runs").pause();
+    let mut stopped = get(&server);
+    // It asks for the archive by now, and nobody answers.
+    breaker.sent(1).await;
+    stopped.terminate();
+    assert_eq!(stopped.ended().await.code(), Some(143));
+    nothing_has_changed();
 }
 
 /// Also in a build without optimisation.

@@ -2,10 +2,10 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Output,
+    process::{Output, Stdio},
 };
 
 use tempfile::TempDir;
@@ -39,9 +39,14 @@ impl Person {
     }
 
     pub(crate) async fn tintype(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.expect("the command line runs")
+    }
+
+    /// The command line in this person's hands, yet to be started.
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(own_binary("tintype"));
         command.args(arguments).current_dir(&self.home).env_clear().envs(self.environment());
-        command.output().await.expect("the command line runs")
+        command
     }
 
     /// Standard output of a command that succeeds.
@@ -94,7 +99,9 @@ async fn a_picture_goes_up_and_comes_back_in_both_formats() {
     assert_eq!(person.read("back.png"), png, "byte for byte");
     person.told(&["get", "1", "-o", "back.jpg"]).await;
     assert_eq!(image::guess_format(&person.read("back.jpg")).expect("a picture"), image::ImageFormat::Jpeg);
-    assert_eq!(person.tintype(&["get", "1", "--format", "png", "-o", "-"]).await.stdout, png);
+    for stdout in ["-", "/dev/stdout"] {
+        assert_eq!(person.tintype(&["get", "1", "--format", "png", "-o", stdout]).await.stdout, png, "{stdout}");
+    }
 
     person.told(&["rm", "1"]).await;
     assert_eq!(person.tintype(&["show", "1"]).await.status.code(), Some(4), "it is gone");
@@ -130,4 +137,92 @@ async fn without_a_server_it_says_so_with_an_exit_code_of_its_own() {
     tintype.kill_server().await;
     let output = person.tintype(&["ls"]).await;
     assert_eq!(output.status.code(), Some(5), "{output:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_permitted_for_one_image_does_not_stop_the_others() {
+    let tintype = Tintype::embedded().await;
+    tintype.add_user("ada").await;
+    let (admin, ada) = (Person::of(&tintype), Person::of(&tintype));
+    admin.told(&["login"]).await;
+    ada.told(&["login", "--user", "ada"]).await;
+    for (person, name, seed) in [(&admin, "shared.png", 1), (&ada, "one.png", 2), (&ada, "two.png", 3)] {
+        person.file(name, &pictures::png(8, 8, seed));
+        person.told(&["upload", name]).await;
+    }
+    admin.told(&["share", "1", "--with", "ada"]).await;
+    let output = ada.tintype(&["rm", "1", "2", "3"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "{output:?}");
+    let left = ada.told(&["ls", "--owner", "anyone"]).await;
+    assert!(left.lines().count() == 1 && left.starts_with("1\tshared.png\t"), "{left}");
+    assert_eq!(ada.tintype(&["rm", "1"]).await.status.code(), Some(3), "not permitted");
+}
+
+#[tokio::test]
+async fn a_new_password_tells_that_the_token_in_the_environment_is_revoked_too() {
+    let tintype = Tintype::embedded().await;
+    let person = Person::of(&tintype);
+    person.told(&["login"]).await;
+    let secret = person.told(&["token", "new"]).await;
+    let with_token = async |arguments: &[&str]| {
+        let mut command = person.command(arguments);
+        command.env("TINTYPE_TOKEN", secret.trim_end()).env("TINTYPE_NEW_PASSWORD", "sesame");
+        command.output().await.expect("the command line runs")
+    };
+    let changed = with_token(&["passwd"]).await;
+    assert!(changed.status.success(), "{changed:?}");
+    let told = String::from_utf8_lossy(&changed.stdout).into_owned();
+    assert!(told.contains("TINTYPE_TOKEN") && !told.contains("other"), "{told}");
+    // It ends within a second.
+    let refused = loop {
+        let answer = with_token(&["rm", "1", "2"]).await;
+        if answer.status.code() != Some(1) {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert_eq!(String::from_utf8_lossy(&refused.stderr).lines().count(), 1, "the second is not even tried: {refused:?}");
+}
+
+#[tokio::test]
+async fn it_ends_quietly_when_nobody_reads_its_output() {
+    let tintype = Tintype::embedded().await;
+    let person = Person::of(&tintype);
+    person.file("a.png", &pictures::png(8, 8, 1));
+    person.told(&["login"]).await;
+    person.told(&["upload", "a.png", "--wait"]).await;
+    for arguments in [["ls"].as_slice(), &["get", "1", "-o", "-"], &["get", "--all", "-o", "-"]] {
+        let (reader, writer) = io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let started = person.command(arguments).stdout(writer).stderr(Stdio::piped()).spawn().expect("the command line runs");
+        let output = started.wait_with_output().await.expect("it ends");
+        assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(141), true), "{arguments:?}: {output:?}");
+    }
+}
+
+/// Runs a program on a terminal of its own and types Ctrl-C once it reads a password without echo; then tells with which code it ended, and
+/// whether the terminal echoes again.
+const INTERRUPTED: &str = r"
+import os, pty, signal, sys, termios
+signal.alarm(60)
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execve(sys.argv[1], sys.argv[1:], {'HOME': '/nowhere'})
+echoes = lambda: bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+said = b''
+while b'password of' not in said:
+    said += os.read(terminal, 1024)
+while echoes():
+    pass
+os.write(terminal, b'\x03')
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(code, echoes())
+";
+
+#[tokio::test]
+async fn ctrl_c_at_the_question_for_a_password_is_an_interrupt() {
+    let mut command = Command::new("python3");
+    let output = command.args(["-c", INTERRUPTED]).arg(own_binary("tintype")).arg("login").output().await.expect("there is Python");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "130 True\n", "{output:?}");
 }

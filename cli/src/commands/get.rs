@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde_json::json;
 use tintype_client::{Client, Download, DownloadInfo, Format};
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     args::{Common, Get},
-    files::download_name,
+    files::{Place, download_name, place},
     output::output_error,
 };
 
@@ -20,8 +20,11 @@ pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<()> {
     let target = target(&client, id, &get).await?;
     match &target.out {
         Out::Stdout => copy(begin(&client, id, &get, target.format).await?, stdout()).await,
-        // A pipe or a device is written to; giving it a new file's name would take it away from everybody.
-        Out::Special(path) => copy(begin(&client, id, &get, target.format).await?, OpenOptions::new().write(true).open(path).await?).await,
+        Out::Special(path) => {
+            let download = begin(&client, id, &get, target.format).await?;
+            let opened = OpenOptions::new().write(true).open(path).await;
+            copy(download, opened.with_context(|| format!("cannot write {}", path.display()))?).await
+        }
         Out::File { path, replace } => {
             // Before the bytes are fetched for nothing; that no file is replaced unasked is made sure when it is given its name.
             if !replace && path.symlink_metadata().is_ok() {
@@ -40,6 +43,7 @@ struct Target {
 
 enum Out {
     Stdout,
+    /// A pipe or a device.
     Special(PathBuf),
     /// A file that was named by the user may be replaced; one that was named after the image only with `--force`.
     File {
@@ -59,14 +63,10 @@ async fn target(client: &Client, id: i64, get: &Get) -> anyhow::Result<Target> {
             let path = folder.clone().unwrap_or_default().join(download_name(&image, format));
             Out::File { path, replace: get.force }
         }
-        (out, _) => {
-            let path = out.clone().unwrap_or_default();
-            // The file that a link leads to is meant, not the link.
-            match path.canonicalize() {
-                Ok(path) if !path.is_file() => Out::Special(path),
-                found => Out::File { path: found.unwrap_or(path), replace: true },
-            }
-        }
+        (out, _) => match place(out.as_deref().unwrap_or(Path::new(""))) {
+            Place::Special(path) => Out::Special(path),
+            Place::File(path) => Out::File { path, replace: true },
+        },
     };
     Ok(Target { out, format })
 }

@@ -6,11 +6,19 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use futures_util::StreamExt as _;
 use serde_json::json;
-use tintype_client::{DownloadImages, Fetched, Format};
-use tokio::{fs::File, io::stdout};
+use tintype_client::{Archived, DownloadImages, Fetched, Format};
+use tokio::{
+    fs::{File, OpenOptions},
+    io::stdout,
+};
 
 use super::Tally;
-use crate::args::{Common, Get};
+use crate::{
+    args::{Common, Get},
+    exit,
+    files::{Place, create_beside, place},
+    output::archive_error,
+};
 
 /// Several images, or all of them: into a folder, or as an archive when the name to write to ends with `.zip` or `.tar`.
 pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<ExitCode> {
@@ -26,31 +34,49 @@ pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<ExitCode> {
         Some("zip") => archive(common, &out, async |file| download.zip(file).await).await,
         Some("tar") => archive(common, &out, async |file| download.tar(file).await).await,
         _ if out == Path::new("-") => {
-            download.tar(stdout()).await?;
-            Ok(ExitCode::SUCCESS)
+            let archived = download.tar(stdout()).await.map_err(archive_error)?;
+            Ok(completeness(&archived))
         }
         _ => folder(common, if get.force { download.replace() } else { download }, out).await,
     }
 }
 
+/// A file appears under its name when it is whole and synced to the disk, in place of one that is there.
 async fn archive(
     common: &Common,
-    path: &Path,
-    write: impl AsyncFnOnce(&mut File) -> tintype_client::Result<u64>,
+    out: &Path,
+    write: impl AsyncFnOnce(&mut File) -> tintype_client::Result<Archived>,
 ) -> anyhow::Result<ExitCode> {
-    let mut file = File::create(path).await.with_context(|| format!("cannot write {}", path.display()))?;
-    let size_bytes = match write(&mut file).await {
-        Ok(size_bytes) => size_bytes,
-        Err(error) => {
-            // Half an archive is of no use to anybody; if it stays, no program takes it for a whole one.
-            let _ = tokio::fs::remove_file(path).await;
-            return Err(error.into());
+    let cannot_write = || format!("cannot write {}", out.display());
+    let path = match place(out) {
+        Place::File(path) => path,
+        Place::Special(path) => {
+            let mut file = OpenOptions::new().write(true).open(path).await.with_context(cannot_write)?;
+            let archived = write(&mut file).await.map_err(archive_error)?;
+            return Ok(completeness(&archived));
         }
     };
-    file.sync_all().await.with_context(|| format!("cannot write {}", path.display()))?;
-    let told = || json!({ "path": path.display().to_string(), "size_bytes": size_bytes.to_string() });
-    common.output.line(|| path.display().to_string(), told)?;
-    Ok(ExitCode::SUCCESS)
+    // Gone with this function, however it ends, unless it is given its name.
+    let partial = create_beside(&path).with_context(cannot_write)?;
+    let mut file = File::from_std(partial.as_file().try_clone().with_context(cannot_write)?);
+    let archived = write(&mut file).await?;
+    file.sync_all().await.with_context(cannot_write)?;
+    partial.persist(&path).map_err(|error| error.error).with_context(cannot_write)?;
+    let Archived { size_bytes, missing_count, .. } = archived;
+    let told = || {
+        let (size_bytes, missing_count) = (size_bytes.to_string(), missing_count.to_string());
+        json!({ "path": out.display().to_string(), "size_bytes": size_bytes, "missing_count": missing_count })
+    };
+    common.output.line(|| out.display().to_string(), told)?;
+    Ok(completeness(&archived))
+}
+
+/// Tells when an archive lacks something: that it could be written does not mean that all is in it.
+fn completeness(archived: &Archived) -> ExitCode {
+    if archived.missing_count == 0 {
+        return ExitCode::SUCCESS;
+    }
+    exit::report(&anyhow!("{} of the pictures could not be had; manifest.json in the archive says which, and why", archived.missing_count))
 }
 
 async fn folder(common: &Common, download: DownloadImages, folder: PathBuf) -> anyhow::Result<ExitCode> {

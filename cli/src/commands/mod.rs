@@ -23,7 +23,7 @@ mod users;
 mod verify;
 mod watch;
 
-use std::{process::ExitCode, time::Duration};
+use std::{future, io, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tintype_client::{Client, ClientBuilder, RetryPolicy, TlsOptions};
@@ -120,8 +120,11 @@ async fn new_password(user: &str) -> anyhow::Result<String> {
 }
 
 async fn ask(prompt: String, variable: &str) -> anyhow::Result<String> {
-    let asked = spawn_blocking(move || rpassword::prompt_password(prompt)).await?;
-    asked.with_context(|| format!("cannot ask for the password; {variable} can hold it"))
+    match spawn_blocking(move || rpassword::prompt_password(prompt)).await? {
+        // The prompt has made a signal of the Ctrl-C that it read, and that ends the process with its own code.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => future::pending().await,
+        asked => asked.with_context(|| format!("cannot ask for the password; {variable} can hold it")),
+    }
 }
 
 /// The exit code of several things done one after the other: that of the failure if there was only one thing to do.
@@ -136,13 +139,10 @@ impl Tally {
     fn count(&mut self, result: anyhow::Result<()>) -> anyhow::Result<()> {
         match result {
             Ok(()) => self.done += 1,
+            Err(error) if exit::ends_all(&error) => return Err(error),
             Err(error) => {
-                let code = exit::code(&error);
-                if [exit::OUTPUT_CLOSED, exit::NOT_SIGNED_IN, exit::UNAVAILABLE].contains(&code) {
-                    return Err(error);
-                }
                 exit::tell(&error);
-                self.failures.push(code);
+                self.failures.push(exit::code(&error));
             }
         }
         Ok(())

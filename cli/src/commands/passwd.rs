@@ -10,12 +10,18 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
     let old = current_password(&user, &common.server).await?;
     let new = new_password(&user).await?;
     client.change_password(old, new.as_str()).await?;
-    if environment::token()?.is_none() {
+    let was_kept = environment::token()?.is_none();
+    if was_kept {
         let token = client.sign_in(&user, new).await?;
         Credentials::of_user()?.keep(&common.server, &user, token.secret.expose())?;
     }
+    let revoked = if was_kept {
+        "all other tokens are revoked"
+    } else {
+        "all tokens are revoked, also the one in TINTYPE_TOKEN: unset it and run `tintype login`"
+    };
     common.output.line(
-        || format!("changed the password of {user}; all other tokens are revoked"),
-        || json!({ "server": common.server, "user": { "username": user } }),
+        || format!("changed the password of {user}; {revoked}"),
+        || json!({ "server": common.server, "user": { "username": user }, "is_signed_in": was_kept }),
     )
 }
