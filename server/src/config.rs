@@ -118,7 +118,7 @@ struct ServerLimitArgs {
     /// Calls under way at once; more are refused with UNAVAILABLE. Watches, which have a bound of their own, and health do not count.
     #[arg(long, env = "TINTYPE_MAX_CALLS", default_value_t = 1_000, value_parser = at_least_one(), value_name = "N")]
     max_calls: usize,
-    /// Calls of one user under way at once, with watches; more are refused with RESOURCE_EXHAUSTED, so that none takes every place.
+    /// Calls of one user under way at once, with watches; more are refused, so that none takes every place.
     #[arg(long, env = "TINTYPE_MAX_CALLS_PER_USER", default_value_t = 750, value_parser = at_least_one(), value_name = "N")]
     max_calls_per_user: usize,
     /// Open connections of both ports; more are closed at once.
@@ -127,7 +127,7 @@ struct ServerLimitArgs {
     /// Open connections from one address (IPv6: one /64); more are closed at once. Raise it behind a proxy, from which everything comes.
     #[arg(long, env = "TINTYPE_MAX_CONNECTIONS_PER_SOURCE", default_value_t = 1_024, value_parser = at_least_one(), value_name = "N")]
     max_connections_per_source: usize,
-    /// How long a connection may be without a call before it is closed, in seconds.
+    /// How long a connection may be without a call before it is closed, in seconds; one of HTTP/1.1 at most 10.
     #[arg(long, env = "TINTYPE_CONNECTION_IDLE_SECS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     connection_idle_secs: u64,
     /// How long `wait` holds a download, in seconds.

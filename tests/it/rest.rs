@@ -145,6 +145,17 @@ async fn a_picture_is_told_of_or_sent_whole_in_part_or_not_again() {
     let past = http.get(&place, &[("Range", &format!("bytes={}-", last + 1))]).await;
     assert_eq!((past.status, past.headers["content-range"].as_str()), (416, format!("bytes */{}", png.len()).as_str()));
 
+    let head = http.send("HEAD", &place, &[("Range", "bytes=0-0")], b"").await;
+    assert_eq!((head.status, &head.headers["content-length"]), (200, &png.len().to_string()), "a range is for GET alone");
+
+    for same in [("If-Match", etag.as_str()), ("If-Match", "\"x\", *"), ("If-Unmodified-Since", &modified)] {
+        assert_eq!(http.get(&place, &[same]).await.status, 200, "{same:?}");
+    }
+    let long_ago = "Thu, 01 Jan 1970 00:00:01 GMT";
+    for other in [("If-Match", "\"x\""), ("If-Match", &format!("W/{etag}")), ("If-Unmodified-Since", long_ago)] {
+        assert_eq!(http.get(&place, &[other, ("Range", "bytes=1-")]).await.status, 412, "{other:?}");
+    }
+
     assert_eq!(http.send("DELETE", &format!("/api/images/{id}"), &[], b"").await.status, 204);
     assert_eq!(http.get(&place, &[]).await.status, 404);
 }

@@ -65,10 +65,11 @@ impl Changes {
         };
         let follower = changes.clone();
         let stop = shutdown.clone();
-        shutdown.spawn(async move {
+        // Not one of the tasks that a drain waits for: downloads that are let finish must hear of the end of a share.
+        tokio::spawn(async move {
             tokio::select! {
                 () = follower.run(nudges, position) => {}
-                () = stop.draining() => {}
+                () = stop.stopping_at_once() => {}
             }
         });
         Ok(changes)

@@ -12,6 +12,7 @@ use super::{Problem, multipart::Multipart, rpc};
 use crate::{
     auth::Caller,
     core::SharedCore,
+    limits::Limits,
     rpc::incoming::{Begun, Incoming},
     status::Refusal,
 };
@@ -58,7 +59,9 @@ impl Creating {
             match self.file(&file_name).await? {
                 Ok(image) => drop(self.images.insert(image.id.to_string(), json!({ "name": image.file_name }))),
                 Err(refusal) => {
-                    self.problems.push(Problem::from(refusal).with("name", file_name).with("part", files - 1));
+                    // As much of it as a name may have: there can be a thousand of them.
+                    let name = &file_name[..file_name.floor_char_boundary(Limits::MAX_FILE_NAME_BYTES)];
+                    self.problems.push(Problem::from(refusal).with("name", name).with("part", files - 1));
                     self.skip().await?;
                 }
             }

@@ -63,11 +63,12 @@ impl Multipart {
         }
         // The rest of the delimiter's line, and the lines up to an empty one, each of them with its end.
         let end = loop {
-            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                break end;
-            }
-            if self.buffer.len() > MAX_HEAD_BYTES {
+            let found = find(&self.buffer, b"\r\n\r\n");
+            if found.unwrap_or(self.buffer.len()) > MAX_HEAD_BYTES {
                 return Err(Refusal::field("body", format_args!("has a part with more than {MAX_HEAD_BYTES} bytes of headers")));
+            }
+            if let Some(end) = found {
+                break end;
             }
             self.more().await?;
         };
@@ -221,6 +222,16 @@ mod tests {
         let mut form = form(&endless, 1000);
         assert!(form.next_part().await.is_err());
         assert!(form.buffer.len() < 2 * MAX_HEAD_BYTES, "{}", form.buffer.len());
+    }
+
+    #[tokio::test]
+    async fn headers_that_are_too_long_are_refused_wherever_the_pieces_end() {
+        for (length, fits) in [(MAX_HEAD_BYTES - 100, true), (MAX_HEAD_BYTES + 1, false)] {
+            let body = [b"--x y\r\nA: ".as_slice(), &vec![b'b'; length], b"\r\n\r\n\r\n--x y--"].concat();
+            for piece in [100, body.len()] {
+                assert_eq!(form(&body, piece).next_part().await.is_ok(), fits, "{length} in pieces of {piece}");
+            }
+        }
     }
 
     #[test]

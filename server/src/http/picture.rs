@@ -6,7 +6,7 @@ use axum::{
         HeaderMap, HeaderName, Method, StatusCode,
         header::{
             ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-            IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+            IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
         },
     },
     response::{IntoResponse, Response},
@@ -73,11 +73,17 @@ pub(super) async fn send(
         // What is deleted or withdrawn must not be shown any longer.
         (CACHE_CONTROL, "private, no-cache".to_owned()),
     ];
+    if is_another(headers, &etag, modified) {
+        let message = "the picture is not, or no longer, the one that the request is about";
+        return Ok((about, Problem::new(StatusCode::PRECONDITION_FAILED, message)).into_response());
+    }
     if is_known(headers, &etag, modified) {
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
     let size = picture.size_bytes;
-    let header = text(headers, &RANGE).filter(|_| may_be_a_part(headers, &etag, modified));
+    // It says something about GET alone (RFC 9110, section 14.2).
+    let is_get = *method == Method::GET;
+    let header = text(headers, &RANGE).filter(|_| is_get && may_be_a_part(headers, &etag, modified));
     let (status, range) = match asked(header, size) {
         Asked::All => (StatusCode::OK, 0..size),
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -89,7 +95,7 @@ pub(super) async fn send(
     };
     let length = range.end - range.start;
     let content_range = format!("bytes {}-{}/{size}", range.start, range.end.max(1) - 1);
-    let body = if *method == Method::HEAD { Body::empty() } else { Body::from_stream(picture.bytes(core, caller, range).await?) };
+    let body = if is_get { Body::from_stream(picture.bytes(core, caller, range).await?) } else { Body::empty() };
     let content = [
         (CONTENT_TYPE, media_type(picture.format).to_owned()),
         (CONTENT_LENGTH, length.to_string()),
@@ -116,11 +122,18 @@ fn told(info: &DownloadInfo, format: Format) -> Value {
     })
 }
 
+/// Whether the client asks for other bytes than these (RFC 9110, sections 13.1.1 and 13.1.4).
+fn is_another(headers: &HeaderMap, etag: &str, modified: httpdate::HttpDate) -> bool {
+    if headers.contains_key(IF_MATCH) {
+        return !tags(headers, &IF_MATCH).any(|tag| tag == "*" || tag == etag);
+    }
+    text(headers, &IF_UNMODIFIED_SINCE).and_then(|date| date.parse().ok()).is_some_and(|since: httpdate::HttpDate| modified > since)
+}
+
 /// Whether the client has these bytes already (RFC 9110, section 13.2.2): entity tags say more than times do.
 fn is_known(headers: &HeaderMap, etag: &str, modified: httpdate::HttpDate) -> bool {
     if headers.contains_key(IF_NONE_MATCH) {
-        let mut tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        return tags.any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag);
+        return tags(headers, &IF_NONE_MATCH).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag);
     }
     text(headers, &IF_MODIFIED_SINCE).and_then(|date| date.parse().ok()).is_some_and(|since: httpdate::HttpDate| modified <= since)
 }
@@ -129,6 +142,12 @@ fn is_known(headers: &HeaderMap, etag: &str, modified: httpdate::HttpDate) -> bo
 fn may_be_a_part(headers: &HeaderMap, etag: &str, modified: httpdate::HttpDate) -> bool {
     let Some(condition) = text(headers, &IF_RANGE) else { return !headers.contains_key(IF_RANGE) };
     condition == etag || condition.parse().is_ok_and(|date: httpdate::HttpDate| date == modified)
+}
+
+/// The entity tags of a condition.
+fn tags<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

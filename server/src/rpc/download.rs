@@ -41,6 +41,8 @@ pub(crate) struct Picture {
     pub(crate) info: DownloadInfo,
     pub(crate) format: Format,
     pub(crate) size_bytes: u64,
+    /// The name of the uploaded file.
+    pub(crate) uploaded_as: String,
     /// When the upload was finished or the rendition became ready; its bytes have not changed since.
     pub(crate) made_at: Timestamp,
     wanted: Wanted,
@@ -183,6 +185,7 @@ fn found(seen: &SeenImage, rendition: &Rendition, wanted: Wanted) -> Result<Foun
             },
             format: rendition.format,
             size_bytes: output.size_bytes,
+            uploaded_as: image.file_name.clone(),
             made_at: rendition.finished_at.unwrap_or(rendition.created_at),
             wanted,
             shared: seen.access != Access::Owner,
@@ -198,7 +201,7 @@ fn original(SeenImage { image, access, .. }: SeenImage, wanted: Wanted) -> Pictu
         shared: access != Access::Owner,
         info: DownloadInfo {
             image_id: image.id.0,
-            file_name: image.file_name,
+            file_name: image.file_name.clone(),
             format: wire::proto_format(image.header.format).into(),
             size_bytes: image.size_bytes as i64,
             width: image.header.width as i32,
@@ -208,6 +211,7 @@ fn original(SeenImage { image, access, .. }: SeenImage, wanted: Wanted) -> Pictu
         },
         format: image.header.format,
         size_bytes: image.size_bytes,
+        uploaded_as: image.file_name,
         made_at: image.created_at,
         wanted,
         blob: image.blob,

@@ -17,12 +17,12 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    pub(super) fn include(&mut self, name: &str, info: &DownloadInfo) {
+    pub(super) fn include(&mut self, name: &str, uploaded_as: &str, info: &DownloadInfo) {
         let picture = json!({
             "name": name,
             "image_id": info.image_id,
             "rendition_id": (info.rendition_id != 0).then_some(info.rendition_id),
-            "file_name": info.file_name,
+            "file_name": uploaded_as,
             "format": wire::format("format", info.format).ok().flatten().map(tintype_store::Format::name),
             "size_bytes": info.size_bytes,
             "sha256": HEXLOWER.encode(&info.sha256),
@@ -66,7 +66,7 @@ mod tests {
         let read = |manifest: &mut Manifest| serde_json::from_str::<Value>(&manifest.take_json()).expect("JSON");
         assert_eq!(read(&mut manifest), json!({ "pictures": [], "missing": [] }));
         for name in ["a\"b.png", "c.png"] {
-            manifest.include(name, &DownloadInfo { image_id: 4, file_name: name.to_owned(), ..DownloadInfo::default() });
+            manifest.include(name, "dog.png", &DownloadInfo { image_id: 4, ..DownloadInfo::default() });
         }
         let status = Refusal::image_not_found(ImageId(5)).into();
         manifest.miss(Choice { image: ImageId(5), format: Some(Format::WebP) }, &status);

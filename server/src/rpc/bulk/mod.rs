@@ -7,11 +7,9 @@ mod names;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
-use tintype_proto::v1::{
-    DownloadChunk, DownloadImagesRequest, DownloadImagesResponse, ErrorReason, MissingPicture, download_images_response::Message,
-};
+use tintype_proto::v1::{DownloadChunk, DownloadImagesRequest, DownloadImagesResponse, MissingPicture, download_images_response::Message};
 use tintype_store::Timestamp;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use self::{
@@ -45,18 +43,14 @@ pub(crate) async fn start(core: &SharedCore, caller: &Caller, request: DownloadI
     let (names, manifest) = (Names::new([MANIFEST]), Manifest::default());
     let bulk = Bulk { core: core.clone(), caller: caller.clone(), wait, archive, names, manifest, sender };
     core.shutdown.spawn(bulk.run(chosen));
-    let idle = core.limits.stream_idle;
-    let messages = stream::unfold(Some(receiver), move |receiver| async move {
+    let messages = stream::unfold(Some(receiver), |receiver| async move {
         let mut receiver = receiver?;
         match receiver.recv().await {
             Some(Sent::Message(message)) => Some((Ok(DownloadImagesResponse { message: Some(message) }), Some(receiver))),
             Some(Sent::End) => None,
             Some(Sent::Refused(status)) => Some((Err(status), None)),
-            // Whoever sends has given up, and must not look as if all had been sent.
-            None => {
-                let message = format!("nothing was read for {} s", idle.as_secs());
-                Some((Err(Refusal::new(ErrorReason::StreamIdle, message).into()), None))
-            }
+            // Must not look as if all had been sent.
+            None => Some((Err(Refusal::internal(&Gone).into()), None)),
         }
     });
     Ok(messages.boxed())
@@ -71,9 +65,14 @@ enum Sent {
 /// Why the stream ends before its end.
 enum Stop {
     Refused(Status),
-    /// The client is gone, or reads nothing.
+    /// The client is gone, or its call was ended because it reads too slowly.
     Gone,
 }
+
+/// A defect.
+#[derive(Debug, thiserror::Error)]
+#[error("whoever sends the pictures has gone")]
+struct Gone;
 
 impl<T: Into<Status>> From<T> for Stop {
     fn from(refusal: T) -> Self {
@@ -106,7 +105,7 @@ impl Bulk {
             Err(Stop::Refused(status)) => Sent::Refused(status),
             Err(Stop::Gone) => return,
         };
-        let _ = timeout(self.core.limits.stream_idle, self.sender.send(last)).await;
+        let _ = self.sender.send(last).await;
     }
 
     async fn send_all(&mut self, chosen: Chosen) -> Result<(), Stop> {
@@ -137,7 +136,7 @@ impl Bulk {
         let name = self.names.of(&picture.info);
         if let Some(archive) = &mut self.archive {
             archive.begin(&name, picture.size_bytes, picture.made_at)?;
-            self.manifest.include(&name, &picture.info);
+            self.manifest.include(&name, &picture.uploaded_as, &picture.info);
         } else {
             let mut info = picture.info.clone();
             (info.file_name, info.length_bytes) = (name, info.size_bytes);
@@ -163,7 +162,6 @@ impl Bulk {
     async fn missing(&mut self, choice: Choice, status: Status) -> Result<(), Stop> {
         if self.archive.is_some() {
             self.manifest.miss(choice, &status);
-            return Ok(());
         }
         let format = choice.format.map_or(0, |format| wire::proto_format(format).into());
         self.send(Message::Missing(MissingPicture { image_id: choice.image.0, format, status: Some(proto_status(&status)) })).await
@@ -179,12 +177,9 @@ impl Bulk {
         Ok(())
     }
 
-    /// A client that reads nothing is not waited for.
+    /// How long a client is waited for is the matter of whoever bounds its call.
     async fn send(&self, message: Message) -> Result<(), Stop> {
-        match timeout(self.core.limits.stream_idle, self.sender.send(Sent::Message(message))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Stop::Gone),
-        }
+        self.sender.send(Sent::Message(message)).await.map_err(|_| Stop::Gone)
     }
 }
 
