@@ -121,7 +121,8 @@ impl Workplace {
             }
             Err(_) => {
                 let message = format!("the conversion took longer than {} s", limit.as_secs_f64());
-                Err(JobError::interrupted(FailureReason::DecoderTimeout, message))
+                // Not tried again: that would take another slot, perhaps the last one.
+                Err(JobError::failed(FailureReason::DecoderTimeout, message))
             }
         }
     }

@@ -115,11 +115,10 @@ async fn a_crash_of_the_converter_ends_only_its_job_and_fails_it_the_second_time
 }
 
 #[tokio::test]
-async fn a_conversion_that_takes_too_long_fails_and_keeps_its_slot_until_it_ends() {
+async fn a_conversion_inside_that_takes_too_long_fails_at_once_and_keeps_its_slot_until_it_ends() {
     let mut service = Service::new().await;
     service.config.limits.timeout = Duration::from_millis(5);
     let image = service.upload(&picture()).await;
-    service.begin_once_in_vain(&image).await;
     let (gate, engine) = Gate::new();
     service.follow(&image, engine).await;
     assert_eq!(service.rendition(&image).await.failure.expect("it failed").reason, FailureReason::DecoderTimeout);
