@@ -1,13 +1,10 @@
 //! Which files to upload, and where what is downloaded goes.
 
 use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::fs::PermissionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use tempfile::NamedTempFile;
 use tintype_client::{Format, Image};
 
 /// The paths in the order given; a folder stands for all files in it and below, in the order of their names.
@@ -55,14 +52,6 @@ pub(crate) fn place(path: &Path) -> Place {
         Ok(_) => path.canonicalize().map_or_else(|_| Place::Special(path.to_owned()), Place::File),
         Err(_) => Place::File(path.to_owned()),
     }
-}
-
-/// A file that vanishes unless it is given its name, in the folder where it is to appear, so that renaming it is atomic.
-pub(crate) fn create_beside(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // As any new file: what the umask leaves.
-    let permissions = Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".tintype-").suffix(".part").permissions(permissions).tempfile_in(folder)
 }
 
 /// A name for the image in that format, made from the name of the uploaded file: in the current folder, visible, without surprises.

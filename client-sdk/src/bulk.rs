@@ -129,6 +129,31 @@ impl DownloadImages {
         self.archive(ArchiveKind::Tar, out).await
     }
 
+    /// The same as [`zip`](Self::zip) into a file, which appears under its name, in place of one that is there, when it is whole and synced to the
+    /// disk.
+    pub async fn save_zip(self, path: impl Into<PathBuf>) -> Result<Archived> {
+        self.save(ArchiveKind::Zip, path.into()).await
+    }
+
+    /// The same as [`tar`](Self::tar) into such a file.
+    pub async fn save_tar(self, path: impl Into<PathBuf>) -> Result<Archived> {
+        self.save(ArchiveKind::Tar, path.into()).await
+    }
+
+    async fn save(self, kind: ArchiveKind, path: PathBuf) -> Result<Archived> {
+        let cannot_write = |error| Error::local(format!("cannot write {}", path.display()), error);
+        let beside = path.clone();
+        let made = spawn_blocking(move || create_beside(&beside)).await;
+        let (partial, file) = made.map_err(io::Error::other).flatten().map_err(cannot_write)?;
+        let mut file = File::from_std(file);
+        let archived = self.archive(kind, &mut file).await?;
+        file.sync_all().await.map_err(cannot_write)?;
+        let target = path.clone();
+        let named = spawn_blocking(move || named(partial, &target, true)).await;
+        named.map_err(io::Error::other).flatten().map_err(cannot_write)?;
+        Ok(archived)
+    }
+
     async fn archive(mut self, kind: ArchiveKind, mut out: impl AsyncWrite + Unpin) -> Result<Archived> {
         self.request.archive = kind.into();
         let cannot_write = |error| Error::local("cannot write the archive", error);

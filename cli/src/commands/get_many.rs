@@ -7,16 +7,13 @@ use anyhow::{Context as _, anyhow, bail};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use tintype_client::{Archived, DownloadImages, Fetched, Format};
-use tokio::{
-    fs::{File, OpenOptions},
-    io::stdout,
-};
+use tokio::{fs::OpenOptions, io::stdout};
 
 use super::Tally;
 use crate::{
     args::{Common, Get},
     exit,
-    files::{Place, create_beside, place},
+    files::{Place, place},
     output::archive_error,
 };
 
@@ -31,8 +28,8 @@ pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<ExitCode> {
     let download = if get.wait { download.wait() } else { download };
     let out = get.out.unwrap_or_else(|| ".".into());
     match out.extension().and_then(|extension| extension.to_str()) {
-        Some("zip") => archive(common, &out, async |file| download.zip(file).await).await,
-        Some("tar") => archive(common, &out, async |file| download.tar(file).await).await,
+        Some("zip") => archive(common, download, true, &out).await,
+        Some("tar") => archive(common, download, false, &out).await,
         _ if out == Path::new("-") => {
             let archived = download.tar(stdout()).await.map_err(archive_error)?;
             Ok(completeness(&archived))
@@ -41,27 +38,17 @@ pub(super) async fn run(common: &Common, get: Get) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A file appears under its name when it is whole and synced to the disk, in place of one that is there.
-async fn archive(
-    common: &Common,
-    out: &Path,
-    write: impl AsyncFnOnce(&mut File) -> tintype_client::Result<Archived>,
-) -> anyhow::Result<ExitCode> {
-    let cannot_write = || format!("cannot write {}", out.display());
+async fn archive(common: &Common, download: DownloadImages, is_zip: bool, out: &Path) -> anyhow::Result<ExitCode> {
     let path = match place(out) {
         Place::File(path) => path,
         Place::Special(path) => {
-            let mut file = OpenOptions::new().write(true).open(path).await.with_context(cannot_write)?;
-            let archived = write(&mut file).await.map_err(archive_error)?;
-            return Ok(completeness(&archived));
+            let opened = OpenOptions::new().write(true).open(path).await;
+            let file = opened.with_context(|| format!("cannot write {}", out.display()))?;
+            let archived = if is_zip { download.zip(file).await } else { download.tar(file).await };
+            return Ok(completeness(&archived.map_err(archive_error)?));
         }
     };
-    // Gone with this function, however it ends, unless it is given its name.
-    let partial = create_beside(&path).with_context(cannot_write)?;
-    let mut file = File::from_std(partial.as_file().try_clone().with_context(cannot_write)?);
-    let archived = write(&mut file).await?;
-    file.sync_all().await.with_context(cannot_write)?;
-    partial.persist(&path).map_err(|error| error.error).with_context(cannot_write)?;
+    let archived = if is_zip { download.save_zip(path).await? } else { download.save_tar(path).await? };
     let Archived { size_bytes, missing_count, .. } = archived;
     let told = || {
         let (size_bytes, missing_count) = (size_bytes.to_string(), missing_count.to_string());
