@@ -37,6 +37,12 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// Frees the locks of a process that was stopped or cut off in the middle of a transaction, before those who wait for them give up.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The same time, but ten times as long in the unit tests of this crate: a machine that tests on all its processors may stand still for
+/// some seconds. The programs are tested with the time itself.
+const fn unhurried(time: Duration) -> Duration {
+    if cfg!(test) { time.saturating_mul(10) } else { time }
+}
+
 /// A catalog on a server, 13 or newer. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Postgres {
@@ -56,8 +62,8 @@ impl Postgres {
         let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
         let options = PgConnectOptions::from_str(url)?.application_name("tintype").options([
             ("statement_timeout", milliseconds(STATEMENT_TIMEOUT)),
-            ("lock_timeout", milliseconds(LOCK_TIMEOUT)),
-            ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
+            ("lock_timeout", milliseconds(unhurried(LOCK_TIMEOUT))),
+            ("idle_in_transaction_session_timeout", milliseconds(unhurried(IDLE_IN_TRANSACTION_TIMEOUT))),
             // Every statement has one right plan, by its index. Planning for each set of values takes longer than running, and is at times
             // taken in by statistics.
             ("plan_cache_mode", "force_generic_plan".to_owned()),
@@ -71,6 +77,17 @@ impl Postgres {
             schema::wait(&pool, START_PATIENCE).await?;
         }
         Ok(Self { pool, pulse: Arc::default() })
+    }
+}
+
+#[cfg(test)]
+impl Postgres {
+    /// Returns when somebody waits for a lock, while the task is still busy.
+    async fn somebody_waits<T>(&self, task: &tokio::task::JoinHandle<T>) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&self.pool).await.expect("a count") == 0 {
+            assert!(!task.is_finished(), "it does not wait");
+        }
     }
 }
 

@@ -122,8 +122,6 @@ pub(super) async fn locked_image(connection: &mut PooledConnection, user: UserId
 
 #[cfg(test)]
 mod tests {
-    use tokio::task::JoinHandle;
-
     use super::*;
     use crate::{
         Access, Denied, ImageChange, ImageWrite,
@@ -154,19 +152,11 @@ mod tests {
                 let (catalog, id) = (catalog.clone(), image.id);
                 async move { catalog.share_image(id, &Party::User("bob".to_owned()), ShareRole::Viewer, 10, BEGIN).await }
             });
-            somebody_waits(&catalog, &sharing).await;
+            catalog.somebody_waits(&sharing).await;
             change.commit().await.expect("a commit");
             assert!(matches!(sharing.await.expect("no panic").expect("an answer"), Sharing::Done(_)));
         })
         .await;
-    }
-
-    /// Returns when somebody waits for a lock, while the task is still busy.
-    async fn somebody_waits<T>(catalog: &Postgres, task: &JoinHandle<T>) {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while query_scalar::<_, i64>(waiting).fetch_one(&catalog.pool).await.expect("a count") == 0 {
-            assert!(!task.is_finished(), "it does not wait");
-        }
     }
 
     #[tokio::test]
@@ -184,7 +174,7 @@ mod tests {
                 let (catalog, id) = (catalog.clone(), image.id);
                 async move { catalog.unshare_image(id, &bob, BEGIN).await }
             });
-            somebody_waits(&catalog, &withdrawing).await;
+            catalog.somebody_waits(&withdrawing).await;
             edit.commit().await.expect("a commit");
             withdrawing.await.expect("no panic").expect("an answer");
         })
@@ -208,7 +198,7 @@ mod tests {
                 let change = ImageChange { file_name: Some("late.png".to_owned()), ..ImageChange::default() };
                 async move { catalog.update_image(editor, id, &change, BEGIN).await }
             });
-            somebody_waits(&catalog, &editing).await;
+            catalog.somebody_waits(&editing).await;
             withdrawing.commit().await.expect("a commit");
             assert_eq!(editing.await.expect("no panic").expect("an answer"), ImageWrite::Denied(Denied::Missing));
             assert_eq!(catalog.image(image.id).await.expect("an answer").expect("an image").file_name, image.file_name);

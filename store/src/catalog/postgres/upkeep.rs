@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use sqlx::{query, query_as, query_scalar};
 
-use super::Postgres;
+use super::{Postgres, changes::Meanwhile};
 use crate::{
     BlobKey, StoreError, StoreId, Timestamp, Worker,
     catalog::{Upkeep, rows::format_list},
@@ -74,7 +74,7 @@ impl Upkeep for Postgres {
 
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<(), StoreError> {
         // What nobody has read has no position yet, and what has none cannot be told to be missing.
-        while self.give_positions().await? {}
+        while self.give_positions(Meanwhile::Waits).await? {}
         let mut tx = self.pool.begin().await?;
         // Rows that somebody else is at are left for the next time, so that no two wait for each other.
         for delete in [
