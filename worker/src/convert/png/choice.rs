@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    filter::{ALL, Filter, apply_to_rows},
+    filter::{ALL, Filter, Layout, apply_to_rows},
     trial::Trial,
 };
 
@@ -35,20 +35,20 @@ impl Filters {
 
 /// Working space.
 pub(super) struct Chooser {
+    layout: Layout,
     trial: Trial,
     beginnings: Beginnings,
     filtered: Vec<u8>,
 }
 
 impl Chooser {
-    pub(super) fn new() -> Self {
-        Self { trial: Trial::new(), beginnings: Beginnings::default(), filtered: Vec::new() }
+    pub(super) fn new(layout: Layout) -> Self {
+        Self { layout, trial: Trial::new(layout), beginnings: Beginnings::default(), filtered: Vec::new() }
     }
 
-    /// The filters that leave least of a band, as far as some of the rows tell. `above` is the row before the first one, `bytes_per_pixel` is
-    /// from 1.
-    pub(super) fn choose(&mut self, band: &[u8], above: &[u8], bytes_per_pixel: usize) -> Filters {
-        let band = Band { rows: band, above, bytes_per_pixel };
+    /// The filters that leave least of a band, as far as some of the rows tell. `above` is the row before the first one.
+    pub(super) fn choose(&mut self, band: &[u8], above: &[u8]) -> Filters {
+        let band = Band { rows: band, above, layout: self.layout };
         if self.is_photo(band) { self.for_photo(band) } else { self.for_drawing(band) }
     }
 
@@ -61,7 +61,7 @@ impl Chooser {
             zeros.sum::<usize>()
         };
         let most_zeros = ALL.into_iter().map(&mut zeros_left_by).max();
-        most_zeros < Some(sampled.len() * band.above.len() / 2)
+        most_zeros < Some(sampled.len() * band.layout.row_bytes / 2)
     }
 
     /// What is left of photos is about as far from zero with every filter. What tells these apart is how much of it repeats.
@@ -75,7 +75,7 @@ impl Chooser {
             let row = if place + PERIOD < count { place + PERIOD } else { place };
             let different = CANDIDATES.map(|filter| {
                 let filtered = band.filter(row..row + 1, filter, &mut self.filtered);
-                (self.beginnings.different(filtered, PIXELS_APART * band.bytes_per_pixel), filter)
+                (self.beginnings.different(filtered, PIXELS_APART * band.layout.bytes_per_pixel), filter)
             });
             (_, *filter) = different.into_iter().min().expect("there are four");
         }
@@ -90,7 +90,7 @@ impl Chooser {
         let from = start.max(end.saturating_sub(TRIED_ROWS)) - start;
         let bits = ALL.map(|filter| {
             let filtered = band.filter(start..end, filter, &mut self.filtered);
-            (self.trial.bits(filtered, from * (band.above.len() + 1)), filter)
+            (self.trial.bits(filtered, from * (band.layout.row_bytes + 1)), filter)
         });
         let (_, least) = bits.into_iter().min().expect("there are five");
         Filters([least; PERIOD])
@@ -102,19 +102,19 @@ impl Chooser {
 struct Band<'a> {
     rows: &'a [u8],
     above: &'a [u8],
-    bytes_per_pixel: usize,
+    layout: Layout,
 }
 
 impl Band<'_> {
     fn count(self) -> usize {
-        self.rows.len() / self.above.len()
+        self.rows.len() / self.layout.row_bytes
     }
 
     fn filter(self, rows: Range<usize>, filter: Filter, filtered: &mut Vec<u8>) -> &[u8] {
-        let row_bytes = self.above.len();
+        let row_bytes = self.layout.row_bytes;
         let above = if rows.start == 0 { self.above } else { &self.rows[(rows.start - 1) * row_bytes..][..row_bytes] };
         filtered.clear();
-        apply_to_rows(filter, &self.rows[rows.start * row_bytes..rows.end * row_bytes], above, self.bytes_per_pixel, filtered);
+        apply_to_rows(filter, &self.rows[rows.start * row_bytes..rows.end * row_bytes], above, self.layout.bytes_per_pixel, filtered);
         filtered
     }
 }
@@ -171,7 +171,8 @@ mod tests {
         let bands: [(Sample, Filter); 2] =
             [(|x, y| noise(x).wrapping_add((y * 7) as u8), Filter::Up), (|x, y| noise(y).wrapping_mul(x as u8), Filter::Sub)];
         for (sample, expected) in bands {
-            let chosen = Chooser::new().choose(&band(ROW_BYTES, sample), &[0; ROW_BYTES], 1);
+            let chosen =
+                Chooser::new(Layout { row_bytes: ROW_BYTES, bytes_per_pixel: 1 }).choose(&band(ROW_BYTES, sample), &[0; ROW_BYTES]);
             assert_eq!(chosen.of_row(5), expected);
             assert_eq!(chosen.of_row(31), expected);
         }
@@ -182,7 +183,7 @@ mod tests {
         const ROW_BYTES: usize = 900;
         // Blocks have calm first rows that have nothing to do with each other; from row to row of a block the same is added.
         let sample: Sample = |x, y| noise(x / 30 * (y / 8 + 3)).wrapping_add(noise(x % 6 + 1000).wrapping_mul((y % 8) as u8));
-        let chosen = Chooser::new().choose(&band(ROW_BYTES, sample), &[0; ROW_BYTES], 3);
+        let chosen = Chooser::new(Layout { row_bytes: ROW_BYTES, bytes_per_pixel: 3 }).choose(&band(ROW_BYTES, sample), &[0; ROW_BYTES]);
         assert_eq!([9, 10, 15].map(|row| chosen.of_row(row)), [Filter::Up; 3]);
         assert_eq!(chosen.of_row(8), Filter::Sub);
     }
@@ -197,8 +198,9 @@ mod tests {
             _ => 240,
         };
         let samples: Vec<u8> = (0..32).flat_map(|y| (0..900).map(move |x| sample(x, y))).collect();
-        let chosen = Chooser::new().choose(&samples, &[0; 900], 1);
-        let mut trial = Trial::new();
+        let layout = Layout { row_bytes: 900, bytes_per_pixel: 1 };
+        let chosen = Chooser::new(layout).choose(&samples, &[0; 900]);
+        let mut trial = Trial::new(layout);
         let mut bits = |filter| {
             let mut filtered = Vec::new();
             apply_to_rows(filter, &samples, &[0; 900], 1, &mut filtered);

@@ -1,22 +1,26 @@
 //! A zlib stream in parts that know nothing of each other (RFC 1950 and 1951), so that several can be made at once and the bytes do not depend
 //! on who makes them.
 
+use std::array;
+
 use libdeflater::adler32;
 
 pub(super) use super::matches::Search;
 use super::{
+    filter::Layout,
     huffman::{canonical_codes, code_lengths},
-    matches::{Finder, MAX_LENGTH, Sequence},
+    matches::Finder,
+    tokens::{DISTANCES, END_OF_BLOCK, SYMBOLS, Token, Tokens},
 };
 
 /// Bytes that share their codes: enough to pay for these, few enough to follow the picture.
 const BLOCK_BYTES: usize = 1 << 17;
 
-/// Four codes of this length and a few bits more fit into a word. Deflate itself allows 15.
+/// Two codes of this length with the further bits of a distance and a few more fit into a word. Deflate itself allows 15.
 const MAX_CODE_BITS: usize = 12;
-const SYMBOLS: usize = 286;
-const DISTANCES: usize = 30;
-const END_OF_BLOCK: usize = 256;
+
+/// Every symbol that a token can have.
+const ALL_SYMBOLS: usize = 1 << 9;
 
 /// Puts parts together.
 pub(super) struct Stream {
@@ -68,16 +72,16 @@ fn joined(first: u32, second: u32, second_bytes: usize) -> u32 {
 /// Makes parts.
 pub(super) struct Deflater {
     finder: Finder,
-    sequences: Vec<Sequence>,
+    tokens: Tokens,
     bits: Bits,
 }
 
 impl Deflater {
-    pub(super) fn new(search: Search) -> Self {
-        Self { finder: Finder::new(search), sequences: Vec::new(), bits: Bits::default() }
+    pub(super) fn new(search: Search, layout: Layout) -> Self {
+        Self { finder: Finder::new(search, layout), tokens: Tokens::default(), bits: Bits::default() }
     }
 
-    /// The same data gives the same part, whatever was made before.
+    /// Of whole filtered rows. The same data gives the same part, whatever was made before.
     pub(super) fn part(&mut self, data: &[u8]) -> Part {
         let bits = &mut self.bits;
         bits.make_room(data.len());
@@ -85,9 +89,9 @@ impl Deflater {
         let mut start = 0;
         while start < data.len() {
             let end = (start + BLOCK_BYTES).min(data.len());
-            self.sequences.clear();
-            self.finder.find(data, start..end, &mut self.sequences);
-            write_block(bits, &data[start..end], &self.sequences);
+            self.tokens.clear();
+            self.finder.find(data, start..end, &mut self.tokens);
+            write_block(bits, self.tokens.all());
             start = end;
         }
         // A stored block without bytes ends on a whole one.
@@ -98,46 +102,25 @@ impl Deflater {
     }
 }
 
-/// Literals of each sequence, and its match; and the literals behind the last one.
-fn for_each<'a>(block: &'a [u8], sequences: &'a [Sequence]) -> impl Iterator<Item = (&'a [u8], Option<&'a Sequence>)> {
-    let mut rest = block;
-    let mut sequences = sequences.iter();
-    let mut is_over = false;
-    std::iter::from_fn(move || {
-        if let Some(sequence) = sequences.next() {
-            let (literals, after) = rest.split_at(sequence.literals);
-            rest = &after[sequence.length..];
-            return Some((literals, Some(sequence)));
-        }
-        (!std::mem::replace(&mut is_over, true)).then_some((rest, None))
-    })
-}
-
-fn count(block: &[u8], sequences: &[Sequence]) -> ([u32; SYMBOLS], [u32; DISTANCES]) {
-    // Equal bytes in a row would wait for each other's count, so there are four of each.
-    let mut parts = [[0_u32; 256]; 4];
-    let (mut counts, mut distances) = ([0_u32; SYMBOLS], [0_u32; DISTANCES]);
-    for (literals, sequence) in for_each(block, sequences) {
-        for (at, literal) in literals.iter().enumerate() {
-            parts[at % 4][usize::from(*literal)] += 1;
-        }
-        if let Some(sequence) = sequence {
-            counts[length_symbol(sequence.length).0] += 1;
-            distances[distance_symbol(sequence.distance).0] += 1;
+/// How often each symbol occurs, and each of distances.
+fn count(tokens: &[Token]) -> ([u32; SYMBOLS], [u32; DISTANCES]) {
+    // Equal tokens in a row would wait for each other's count, so there are four of each.
+    let mut parts = [[0_u32; ALL_SYMBOLS]; 4];
+    for four in tokens.chunks(4) {
+        for (part, token) in parts.iter_mut().zip(four) {
+            part[token.symbol()] += 1;
         }
     }
-    for (literal, count) in counts.iter_mut().enumerate().take(256) {
-        *count = parts.iter().map(|part| part[literal]).sum();
-    }
+    let sum = |symbol: usize| parts.iter().map(|part| part[symbol]).sum();
+    let mut counts: [u32; SYMBOLS] = array::from_fn(sum);
     counts[END_OF_BLOCK] = 1;
-    (counts, distances)
+    (counts, array::from_fn(|distance| sum(SYMBOLS + distance)))
 }
 
 /// How many bits a block takes with codes of its own, but for these.
-pub(super) fn data_bits(block: &[u8], sequences: &[Sequence]) -> u64 {
-    let (counts, distance_counts) = count(block, sequences);
-    let more = sequences.iter().map(|it| u64::from(length_symbol(it.length).2 + distance_symbol(it.distance).2));
-    coded_bits(&counts) + coded_bits(&distance_counts) + more.sum::<u64>()
+pub(super) fn data_bits(tokens: &[Token]) -> u64 {
+    let (counts, distance_counts) = count(tokens);
+    coded_bits(&counts) + coded_bits(&distance_counts) + tokens.iter().map(|token| u64::from(token.more_bits())).sum::<u64>()
 }
 
 fn coded_bits<const N: usize>(counts: &[u32; N]) -> u64 {
@@ -145,58 +128,30 @@ fn coded_bits<const N: usize>(counts: &[u32; N]) -> u64 {
     counts.iter().zip(lengths).map(|(count, length)| u64::from(*count) * u64::from(length)).sum()
 }
 
-/// Symbol, further bits and how many of these tell a length of 3 to 258 bytes (RFC 1951, section 3.2.5).
-fn length_symbol(length: usize) -> (usize, u64, u32) {
-    if length == MAX_LENGTH {
-        return (285, 0, 0);
-    }
-    let (symbol, more, more_bits) = grouped(length - 3, 4);
-    (257 + symbol, more, more_bits)
-}
-
-/// The same for a distance of 1 to 32768 bytes.
-fn distance_symbol(distance: usize) -> (usize, u64, u32) {
-    grouped(distance - 1, 2)
-}
-
-/// Symbols for numbers from 0: so many of each size share their number of further bits, beginning with two sizes without any.
-fn grouped(number: usize, of_each_size: usize) -> (usize, u64, u32) {
-    if number < of_each_size * 2 {
-        return (number, 0, 0);
-    }
-    let more_bits = (number / of_each_size).ilog2();
-    (of_each_size * more_bits as usize + (number >> more_bits), (number & ((1 << more_bits) - 1)) as u64, more_bits)
-}
-
-fn write_block(bits: &mut Bits, block: &[u8], sequences: &[Sequence]) {
-    let (counts, distance_counts) = count(block, sequences);
+fn write_block(bits: &mut Bits, tokens: &[Token]) {
+    let (counts, distance_counts) = count(tokens);
     let lengths = code_lengths(&counts, MAX_CODE_BITS);
     let distance_lengths = code_lengths(&distance_counts, MAX_CODE_BITS);
     write_header(bits, &lengths, &distance_lengths);
-    let codes = canonical_codes(&lengths);
-    let distance_codes = canonical_codes(&distance_lengths);
-    for (literals, sequence) in for_each(block, sequences) {
-        for four in literals.chunks(4) {
-            for literal in four {
-                let (code, length) = codes[usize::from(*literal)];
-                bits.add(u64::from(code), u32::from(length));
-            }
-            bits.flush();
-        }
-        if let Some(sequence) = sequence {
-            let (symbol, more, more_bits) = length_symbol(sequence.length);
-            let (code, code_bits) = codes[symbol];
-            bits.add(u64::from(code), u32::from(code_bits));
-            bits.add(more, more_bits);
-            let (symbol, more, more_bits) = distance_symbol(sequence.distance);
-            let (code, code_bits) = distance_codes[symbol];
-            bits.add(u64::from(code), u32::from(code_bits));
-            bits.add(more, more_bits);
-            bits.flush();
-        }
+    let mut codes = [(0, 0); ALL_SYMBOLS];
+    codes[..SYMBOLS].copy_from_slice(&canonical_codes(&lengths));
+    codes[SYMBOLS..][..DISTANCES].copy_from_slice(&canonical_codes(&distance_lengths));
+    let add = |bits: &mut Bits, token: &Token| {
+        let (code, code_bits) = codes[token.symbol()];
+        bits.add(u64::from(code) | token.more() << code_bits, u32::from(code_bits) + token.more_bits());
+    };
+    let (pairs, rest) = tokens.as_chunks();
+    for [one, other] in pairs {
+        add(bits, one);
+        add(bits, other);
+        bits.flush();
     }
-    let (code, length) = codes[END_OF_BLOCK];
-    bits.put(u64::from(code), u32::from(length));
+    for token in rest {
+        add(bits, token);
+        bits.flush();
+    }
+    let (code, code_bits) = codes[END_OF_BLOCK];
+    bits.put(u64::from(code), u32::from(code_bits));
 }
 
 /// RFC 1951, section 3.2.7.
@@ -292,6 +247,9 @@ mod tests {
 
     use super::*;
 
+    /// Bytes of whole pixels.
+    const PIXELS: [usize; 6] = [1, 2, 3, 4, 6, 8];
+
     fn noise(count: u32) -> Vec<u8> {
         (0..count).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
     }
@@ -302,10 +260,14 @@ mod tests {
         data
     }
 
-    fn compress(data: &[u8], search: Search, part_bytes: usize) -> Vec<u8> {
-        let mut deflater = Deflater::new(search);
+    fn layout(bytes_per_pixel: usize) -> Layout {
+        Layout { row_bytes: 700 * bytes_per_pixel, bytes_per_pixel }
+    }
+
+    fn compress(data: &[u8], search: Search, layout: Layout, part_rows: usize) -> Vec<u8> {
+        let mut deflater = Deflater::new(search, layout);
         let mut stream = Stream::new();
-        data.chunks(part_bytes).for_each(|part| stream.append(&deflater.part(part)));
+        data.chunks(part_rows * (1 + layout.row_bytes)).for_each(|part| stream.append(&deflater.part(part)));
         stream.finish()
     }
 
@@ -315,39 +277,34 @@ mod tests {
         let mixed: Vec<u8> = (0..3_000).flat_map(|at| [vec![0; at % 700], noise(at as u32 % 23)].concat()).collect();
         let far = [noise(32_768), noise(40_000), vec![1; 7], noise(32_761), noise(9)].concat();
         for data in [vec![], vec![7], vec![0; 9], vec![0; 1_000_000], vec![5; 100_000], noise(400_000), skewed, mixed, far] {
-            for (search, part_bytes) in
-                [(Search::Quick, 1 << 20), (Search::Thorough, 1 << 20), (Search::Quick, 1000), (Search::Thorough, 77_777)]
+            for (search, bytes_per_pixel) in [Search::Quick, Search::Thorough].into_iter().flat_map(|search| PIXELS.map(|it| (search, it)))
             {
-                let stream = compress(&data, search, part_bytes);
-                assert!(inflated(&stream) == data, "{} bytes, {search:?}, in parts of {part_bytes}", data.len());
+                let narrow = Layout { row_bytes: bytes_per_pixel, bytes_per_pixel };
+                for (layout, part_rows) in [(layout(bytes_per_pixel), 1_000), (layout(bytes_per_pixel), 3), (narrow, 10_000)] {
+                    let stream = compress(&data, search, layout, part_rows);
+                    assert!(inflated(&stream) == data, "{} bytes, {search:?}, {layout:?}, in parts of {part_rows} rows", data.len());
+                }
             }
         }
     }
 
     #[test]
     fn runs_of_every_length_come_back() {
-        for zeros in (1..300).chain([1000, 5000]) {
+        for (zeros, bytes_per_pixel) in (1..300).chain([1000, 5000]).flat_map(|zeros| PIXELS.map(|it| (zeros, it))) {
             let data = [&[1][..], &vec![0; zeros], &noise(zeros as u32), &[2], &vec![0; zeros]].concat();
             for search in [Search::Quick, Search::Thorough] {
-                assert!(inflated(&compress(&data, search, 1 << 20)) == data, "{zeros} zeros, {search:?}");
+                let stream = compress(&data, search, layout(bytes_per_pixel), 1000);
+                assert!(inflated(&stream) == data, "{zeros} zeros, {search:?}, {bytes_per_pixel} bytes each");
             }
         }
-    }
-
-    #[test]
-    fn lengths_and_distances_have_the_symbols_of_the_standard() {
-        let lengths = [3, 10, 11, 12, 257, 258].map(length_symbol);
-        assert_eq!(lengths, [(257, 0, 0), (264, 0, 0), (265, 0, 1), (265, 1, 1), (284, 30, 5), (285, 0, 0)]);
-        let distances = [1, 4, 5, 6, 7, 24_577, 32_768].map(distance_symbol);
-        assert_eq!(distances, [(0, 0, 0), (3, 0, 0), (4, 0, 1), (4, 1, 1), (5, 0, 1), (29, 0, 13), (29, 8191, 13)]);
     }
 
     #[test]
     fn what_was_made_before_changes_no_part() {
         let data = [noise(5000), vec![3; 5000], noise(5000)].concat();
         for search in [Search::Quick, Search::Thorough] {
-            let fresh = Deflater::new(search).part(&data).bytes;
-            let mut used = Deflater::new(search);
+            let fresh = Deflater::new(search, layout(3)).part(&data).bytes;
+            let mut used = Deflater::new(search, layout(3));
             used.part(&noise(200_000));
             assert!(used.part(&data).bytes == fresh, "{search:?}");
         }
@@ -355,9 +312,14 @@ mod tests {
 
     #[test]
     fn a_thorough_search_finds_more_and_both_find_what_repeats() {
-        let rows: Vec<u8> = (0..200_000_u32).map(|at| ((at % 1000).wrapping_mul(at.wrapping_mul(2_654_435_761)) >> 30) as u8).collect();
-        let [quick, thorough] = [Search::Quick, Search::Thorough].map(|search| compress(&rows, search, 1 << 20).len());
-        assert!(thorough < quick, "{thorough} and {quick}");
-        assert!(compress(&noise(20_000).repeat(10), Search::Quick, 1 << 20).len() < 24_000);
+        for bytes_per_pixel in PIXELS {
+            let layout = layout(bytes_per_pixel);
+            let pixel = |at: u32| (at % 1000).wrapping_mul(at.wrapping_mul(2_654_435_761)) >> 30;
+            let rows: Vec<u8> = (0..100_000).flat_map(|at| vec![pixel(at) as u8; bytes_per_pixel]).collect();
+            let [quick, thorough] = [Search::Quick, Search::Thorough].map(|search| compress(&rows, search, layout, 1000).len());
+            assert!(thorough < quick, "{thorough} and {quick} with {bytes_per_pixel} bytes each");
+            let repeated = noise(3 * (1 + layout.row_bytes) as u32).repeat(10);
+            assert!(compress(&repeated, Search::Quick, layout, 1000).len() < repeated.len() / 8, "{bytes_per_pixel} bytes each");
+        }
     }
 }

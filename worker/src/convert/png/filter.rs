@@ -17,13 +17,21 @@ pub(super) enum Filter {
 
 pub(super) const ALL: [Filter; 5] = [Filter::None, Filter::Sub, Filter::Up, Filter::Average, Filter::Paeth];
 
-/// Whole rows, each behind the number of its filter. `above` is the row before the first one, zeros for the first of a picture;
-/// `bytes_per_pixel` is that of whole pixels, from 1.
-pub(super) fn filtered<'a>(rows: &'a [u8], mut above: &'a [u8], bytes_per_pixel: usize, chooser: &mut Chooser) -> Vec<u8> {
-    let row_bytes = above.len();
+/// How filtered rows lie: each behind one byte, the number of its filter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Without that byte, from 1.
+    pub(super) row_bytes: usize,
+    /// Those of whole pixels, from 1.
+    pub(super) bytes_per_pixel: usize,
+}
+
+/// Whole rows, each behind the number of its filter. `above` is the row before the first one, zeros for the first of a picture.
+pub(super) fn filtered<'a>(rows: &'a [u8], mut above: &'a [u8], layout: Layout, chooser: &mut Chooser) -> Vec<u8> {
+    let Layout { row_bytes, bytes_per_pixel } = layout;
     let mut filtered = Vec::with_capacity(rows.len() / row_bytes * (row_bytes + 1));
     for band in rows.chunks(row_bytes * BAND_ROWS) {
-        let filters = chooser.choose(band, above, bytes_per_pixel);
+        let filters = chooser.choose(band, above);
         for (index, row) in band.chunks(row_bytes).enumerate() {
             apply_to_rows(filters.of_row(index), row, above, bytes_per_pixel, &mut filtered);
             above = row;

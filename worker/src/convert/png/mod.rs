@@ -8,6 +8,7 @@ mod frames;
 mod huffman;
 mod matches;
 mod parts;
+mod tokens;
 mod trial;
 
 use image::DynamicImage;
@@ -19,6 +20,7 @@ use super::{ConvertError, Converted, animation::Animation, metadata::Metadata, r
 use choice::Chooser;
 pub(super) use chunks::{chunks, exif, orientation};
 use deflate::Search;
+use filter::Layout;
 pub(super) use frames::frames;
 use parts::Parts;
 
@@ -69,8 +71,7 @@ pub(super) fn encode_rows(
 ) -> Result<Option<Vec<u8>>, ConvertError> {
     let mut bytes = Vec::new();
     let mut writer = begin(&mut bytes, width, height, pixels, metadata)?;
-    let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
-    let mut parts = Parts::new(width as usize * bytes_per_pixel, bytes_per_pixel, search);
+    let mut parts = Parts::new(layout(width, pixels), search);
     let is_whole = feed(&mut |rows| {
         let data = parts.write(rows);
         if data.is_empty() { Ok(()) } else { writer.write_chunk(chunk::IDAT, &data).map_err(ConvertError::encoding) }
@@ -86,8 +87,8 @@ pub(super) fn encode_rows(
 fn encode_small(samples: &[u8], width: u32, height: u32, pixels: image::ColorType, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
     let mut bytes = Vec::new();
     let mut writer = begin(&mut bytes, width, height, pixels, metadata)?;
-    let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
-    let filtered = filter::filtered(samples, &vec![0; width as usize * bytes_per_pixel], bytes_per_pixel, &mut Chooser::new());
+    let layout = layout(width, pixels);
+    let filtered = filter::filtered(samples, &vec![0; layout.row_bytes], layout, &mut Chooser::new(layout));
     for part in with_libdeflate(&filtered, SMALL_LEVEL)?.chunks(MAX_IDAT_BYTES) {
         writer.write_chunk(chunk::IDAT, part).map_err(ConvertError::encoding)?;
     }
@@ -103,7 +104,7 @@ fn begin<'a>(
     pixels: image::ColorType,
     metadata: &Metadata,
 ) -> Result<png::Writer<&'a mut Vec<u8>>, ConvertError> {
-    let (color, depth) = layout(pixels)?;
+    let (color, depth) = kind(pixels)?;
     let mut encoder = Encoder::new(bytes, width, height);
     encoder.set_color(color);
     encoder.set_depth(depth);
@@ -114,7 +115,12 @@ fn begin<'a>(
     Ok(writer)
 }
 
-fn layout(pixels: image::ColorType) -> Result<(ColorType, BitDepth), ConvertError> {
+fn layout(width: u32, pixels: image::ColorType) -> Layout {
+    let bytes_per_pixel = usize::from(pixels.bytes_per_pixel());
+    Layout { row_bytes: width as usize * bytes_per_pixel, bytes_per_pixel }
+}
+
+fn kind(pixels: image::ColorType) -> Result<(ColorType, BitDepth), ConvertError> {
     Ok(match pixels {
         image::ColorType::L8 => (ColorType::Grayscale, BitDepth::Eight),
         image::ColorType::La8 => (ColorType::GrayscaleAlpha, BitDepth::Eight),

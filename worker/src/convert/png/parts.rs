@@ -6,7 +6,7 @@ use super::{
     super::companion::{self, Shared},
     choice::{BAND_ROWS, Chooser},
     deflate::{Deflater, Part, Search, Stream},
-    filter,
+    filter::{self, Layout},
 };
 
 /// Bytes of rows that are deflated together, about: enough that what repeats earlier parts is not missed.
@@ -23,8 +23,7 @@ struct Maker {
 
 /// Takes rows in order. The bytes do not depend on how many come at once.
 pub(super) struct Parts {
-    row_bytes: usize,
-    bytes_per_pixel: usize,
+    layout: Layout,
     part_bytes: usize,
     search: Search,
     /// The last row of the part before; zeros at first.
@@ -37,12 +36,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// `bytes_per_pixel` is that of whole pixels, from 1.
-    pub(super) fn new(row_bytes: usize, bytes_per_pixel: usize, search: Search) -> Self {
+    pub(super) fn new(layout: Layout, search: Search) -> Self {
+        let row_bytes = layout.row_bytes;
         let part_rows = (PART_BYTES / row_bytes).next_multiple_of(BAND_ROWS).max(BAND_ROWS);
         Self {
-            row_bytes,
-            bytes_per_pixel,
+            layout,
             part_bytes: part_rows * row_bytes,
             search,
             above: vec![0; row_bytes],
@@ -79,13 +77,13 @@ impl Parts {
     /// Has the rows that came made a part, by the companion if it has time.
     fn begin_part(&mut self) {
         let rows = take(&mut self.rows);
-        let last = rows[rows.len() - self.row_bytes..].to_vec();
+        let last = rows[rows.len() - self.layout.row_bytes..].to_vec();
         let above = std::mem::replace(&mut self.above, last);
-        let bytes_per_pixel = self.bytes_per_pixel;
-        let search = self.search;
-        let mut maker = self.makers.pop().unwrap_or_else(|| Maker { chooser: Chooser::new(), deflater: Deflater::new(search) });
+        let Self { layout, search, .. } = *self;
+        let maker = self.makers.pop();
+        let mut maker = maker.unwrap_or_else(|| Maker { chooser: Chooser::new(layout), deflater: Deflater::new(search, layout) });
         self.under_way.push_back(companion::share(move || {
-            let filtered = filter::filtered(&rows, &above, bytes_per_pixel, &mut maker.chooser);
+            let filtered = filter::filtered(&rows, &above, layout, &mut maker.chooser);
             (maker.deflater.part(&filtered), maker)
         }));
         while self.under_way.len() > MAX_UNDER_WAY && self.append_first() {}

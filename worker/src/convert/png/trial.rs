@@ -2,26 +2,30 @@
 
 use super::{
     deflate,
-    matches::{Finder, Search, Sequence},
+    filter::Layout,
+    matches::{Finder, Search},
+    tokens::Tokens,
 };
 
 /// Working space.
 pub(super) struct Trial {
     finder: Finder,
-    sequences: Vec<Sequence>,
+    tokens: Tokens,
 }
 
 impl Trial {
-    pub(super) fn new() -> Self {
-        Self { finder: Finder::new(Search::Quick), sequences: Vec::new() }
+    pub(super) fn new(layout: Layout) -> Self {
+        Self { finder: Finder::new(Search::Quick, layout), tokens: Tokens::default() }
     }
 
     /// About how many bits the filtered rows from this byte on take when they are deflated behind those before.
     pub(super) fn bits(&mut self, filtered: &[u8], from: usize) -> u64 {
         self.finder.begin();
-        self.finder.find(filtered, 0..from, &mut self.sequences);
-        self.sequences.clear();
-        self.finder.find(filtered, from..filtered.len(), &mut self.sequences);
-        deflate::data_bits(&filtered[from..], &self.sequences)
+        self.finder.find(filtered, 0..from, &mut self.tokens);
+        self.tokens.clear();
+        self.finder.find(filtered, from..filtered.len(), &mut self.tokens);
+        let bits = deflate::data_bits(self.tokens.all());
+        self.tokens.clear();
+        bits
     }
 }
