@@ -23,6 +23,8 @@ pub struct Breaker {
 #[derive(Debug)]
 struct Line {
     service: Mutex<String>,
+    /// Where the next cut leads those who come after it.
+    after_cut: Mutex<Option<String>>,
     /// Totals at which a connection is still to be broken, the next one last.
     cuts: Mutex<Vec<u64>>,
     cut_count: AtomicU64,
@@ -37,6 +39,7 @@ impl Breaker {
         let address = listener.local_addr().expect("a bound port has an address");
         let line = Arc::new(Line {
             service: Mutex::new(service.to_owned()),
+            after_cut: Mutex::default(),
             cuts: Mutex::new(cuts),
             cut_count: AtomicU64::new(0),
             sent: watch::channel(0).0,
@@ -53,6 +56,11 @@ impl Breaker {
     /// Leads new connections elsewhere, to a service that was started anew.
     pub fn lead_to(&self, service: &str) {
         service.clone_into(&mut self.line.service.lock().expect("nobody panics with the lock"));
+    }
+
+    /// Leads connections elsewhere that come after the next one was broken.
+    pub fn lead_after_cut_to(&self, service: &str) {
+        *self.line.after_cut.lock().expect("nobody panics with the lock") = Some(service.to_owned());
     }
 
     /// Returns when so many bytes were sent in all.
@@ -89,6 +97,9 @@ impl Line {
             let mut cuts = self.cuts.lock().expect("nobody panics with the lock");
             if cuts.pop_if(|cut| *cut <= *self.sent.borrow()).is_some() {
                 self.cut_count.fetch_add(1, Ordering::Relaxed);
+                if let Some(service) = self.after_cut.lock().expect("nobody panics with the lock").take() {
+                    *self.service.lock().expect("nobody panics with the lock") = service;
+                }
                 return;
             }
         }

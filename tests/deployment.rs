@@ -3,6 +3,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
+    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -16,6 +17,8 @@ use tintype_store::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::yield_now,
+    time::timeout,
 };
 
 use crate::{Bucket, Client, Gate, Http, Program, Wire, own_binary, required, sign_in};
@@ -377,21 +380,41 @@ impl Tintype {
         self.data.path().join("blobs")
     }
 
-    /// Every file below a folder of the blobs.
+    /// [Every file](files_below) below a folder of the blobs.
     pub fn blob_files(&self, folder: &str) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        collect(&self.blobs().join(folder), &mut files);
-        files
+        files_below(&self.blobs().join(folder))
     }
+
+    /// Returns when no file is staged but these: what is let go of goes a moment after the client was told, and results are staged while
+    /// they are written.
+    pub async fn nothing_is_staged_but(&self, files: &[PathBuf]) {
+        let others = || self.blob_files("staging").into_iter().filter(|file| !files.contains(file)).collect::<Vec<_>>();
+        let gone = async {
+            while !others().is_empty() {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), gone).await.unwrap_or_else(|_| panic!("still staged: {:?}", others()));
+    }
+}
+
+/// Every file below a folder, but for empty ones in a folder `staging`: programs make one there each second, to see whether they can, and
+/// remove it at once.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(folder, &mut files);
+    files
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.expect("a folder can be read").path();
-        if path.is_dir() {
+        // What goes meanwhile is not there.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_dir() {
             collect(&path, files);
-        } else {
+        } else if metadata.len() > 0 || !folder.ends_with("staging") {
             files.push(path);
         }
     }

@@ -24,7 +24,7 @@ pub use balancer::Balancer;
 pub use breaker::Breaker;
 pub use bucket::Bucket;
 pub use client::{Bearer, Client, Download, Refused, Upload, sign_in};
-pub use deployment::{ADMIN_PASSWORD, Tintype};
+pub use deployment::{ADMIN_PASSWORD, Tintype, files_below};
 pub use frames::Frames;
 pub use gate::Gate;
 pub use http::Http;

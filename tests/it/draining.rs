@@ -114,7 +114,7 @@ async fn a_watch_is_told_to_go_elsewhere_and_a_second_signal_waits_for_nobody() 
     let begin = Instant::now();
     server.terminate();
     assert!(server.ended().await.success());
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     let refused = loop {
         match replies.message().await {
             Ok(message) => assert!(message.is_some(), "it ends with a status"),

@@ -97,9 +97,10 @@ async fn done_is_said_after_file_folders_and_catalog_are_synced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace");
     let path = trace.to_str().expect("temporary folders have plain names");
-    // Strings as long as a page of the catalog, paths of descriptors, no conversions in processes of their own.
+    // Strings as long as a page of the catalog, paths of descriptors, no converters and nothing to convert: a claim syncs the catalog, too.
     let arguments = ["-f", "-y", "-v", "-s", "4200", "-e", &format!("trace={CALLS}"), "-e", "signal=none", "-o", path];
-    let mut tintype = Tintype::embedded_under("/usr/bin/strace", &arguments, &[("TINTYPE_SANDBOX", "off")]).await;
+    let mut tintype =
+        Tintype::embedded_under("/usr/bin/strace", &arguments, &[("TINTYPE_SANDBOX", "off"), ("TINTYPE_AUTO_FORMATS", "png")]).await;
     let mut strace = tintype.server.take().expect("it runs");
     let mut traced = Traced(strace.children().first().copied());
     let client = tintype.client().await;

@@ -3,6 +3,7 @@
 //! `TINTYPE_TEST_HOSTILE_SECS` says for how long floods go on; figures are printed with `--no-capture`.
 
 use std::{
+    cell::Cell,
     net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
@@ -26,6 +27,8 @@ const HEALTH_WATCH: &str = "grpc.health.v1.Health/Watch";
 const MAX_GROWTH_BYTES: u64 = 96 << 20;
 /// What a good client waits beside them, also in a build without optimisation on a busy machine.
 const MAX_P99: Duration = Duration::from_secs(2);
+/// What no call of it may take.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// A server, its only honest client, and what that one asks for.
 struct Scene {
@@ -56,8 +59,10 @@ impl Scene {
         let before = self.memory_bytes();
         let mut most = before;
         let mut times = Vec::new();
+        let over = Cell::new(false);
         let asking = async {
-            loop {
+            // The call that is under way when it is over counts, too: it may have been held up all the time.
+            while times.is_empty() || !over.get() {
                 let begin = Instant::now();
                 self.client.image(self.image.id).await.expect("the good client is served");
                 times.push(begin.elapsed());
@@ -66,16 +71,19 @@ impl Scene {
             }
         };
         let begin = Instant::now();
-        let result = tokio::select! {
-            result = others => result,
-            () = asking => unreachable!("it goes on for ever"),
+        let others = async {
+            let result = others.await;
+            over.set(true);
+            (result, begin.elapsed())
         };
+        let ((result, took), ()) = tokio::join!(others, asking);
         times.sort_unstable();
-        let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+        let count = times.len();
+        // Of fewer than a hundred calls it is the slowest but one.
+        let (p99, slowest) = (times[count.saturating_sub(1 + count.div_ceil(100))], times[count - 1]);
         let growth = most.saturating_sub(before);
-        println!("{title}: {:.1?}; good client: {} calls, p99 {p99:.1?}; memory +{} KiB", begin.elapsed(), times.len(), growth >> 10);
-        assert!(!times.is_empty(), "{title}: the good client was held up all the time");
-        assert!(p99 < MAX_P99, "{title}: {p99:?}");
+        println!("{title}: {took:.1?}; good client: {count} calls, p99 {p99:.1?}, at most {slowest:.1?}; memory +{} KiB", growth >> 10);
+        assert!(p99 < MAX_P99 && slowest < MAX_WAIT, "{title}: {p99:?}, at most {slowest:?}");
         assert!(growth < MAX_GROWTH_BYTES, "{title}: {growth} bytes");
         result
     }
@@ -83,7 +91,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_are_closed_and_so_are_heads_that_do_not_come() {
-    let scene = Scene::new(&[("TINTYPE_CONNECTION_IDLE_SECS", "1")]).await;
+    let scene = Scene::new(&[("TINTYPE_CONNECTION_IDLE_SECS", "5")]).await;
     let silent = async |url: &str, first: &[u8]| {
         let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.expect("the port answers");
         stream.write_all(first).await.expect("it is open");
@@ -104,8 +112,8 @@ async fn idle_connections_are_closed_and_so_are_heads_that_do_not_come() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_uploads_of_a_byte_a_second_are_ended() {
-    let scene = Scene::new(&[("TINTYPE_STREAM_IDLE_SECS", "2")]).await;
+async fn a_hundred_uploads_of_four_bytes_a_second_are_ended() {
+    let scene = Scene::new(&[("TINTYPE_STREAM_IDLE_SECS", "5")]).await;
     let drip = async || {
         let raw = scene.raw().await;
         let (mut body, answer) = raw.begin(UPLOAD, &[]).await.expect("a stream");
@@ -115,12 +123,12 @@ async fn a_hundred_uploads_of_a_byte_a_second_are_ended() {
         body.send_data(Bytes::from_static(&[0, 0, 1, 0, 0]), false).expect("there is room");
         let dripping = async {
             while body.send_data(Bytes::from_static(&[0]), false).is_ok() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_millis(250)).await;
             }
         };
         tokio::join!(answer.ended(), dripping).0.1
     };
-    let ended = scene.beside("100 uploads of a byte a second", join_all((0..100).map(|_| drip()))).await;
+    let ended = scene.beside("100 uploads of four bytes a second", join_all((0..100).map(|_| drip()))).await;
     assert!(ended.iter().all(|refused| refused.kind() == (Code::DeadlineExceeded, "STREAM_TOO_SLOW")), "{:?}", ended[0]);
 }
 

@@ -154,7 +154,8 @@ async fn only_the_announced_file_comes_to_the_http_port() {
     assert!(page.headers["access-control-allow-methods"].contains("PUT"));
     assert_eq!(put(&link, &[], &png).await.status, 204, "none of these used the link up");
     client.finish_upload(&link.upload_id).await.expect("an image");
-    assert_eq!(tintype.blob_files("staging").len(), 0, "nothing of what was refused is left");
+    // Nothing of what was refused is left.
+    tintype.nothing_is_staged_but(&[]).await;
 }
 
 #[tokio::test]

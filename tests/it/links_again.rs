@@ -10,7 +10,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 #[tokio::test]
 async fn a_file_that_broke_off_without_a_sign_is_sent_again_until_the_server_takes_it() {
-    let tintype = Tintype::embedded_with(&[("TINTYPE_STREAM_IDLE_SECS", "2")]).await;
+    let tintype = Tintype::embedded_with(&[("TINTYPE_STREAM_IDLE_SECS", "5")]).await;
     let client = library(&tintype, "admin");
     let png = pictures::png(600, 450, 1);
     let new = client.create_upload_url("a.png", png.len() as u64, Sha256::digest(&png).into());

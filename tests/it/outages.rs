@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use tintype_proto::v1::{DeleteImageRequest, ImageFormat, ListImagesRequest, RenditionState};
-use tintype_tests::{ADMIN_PASSWORD, Client, Program, Tintype, Upload, own_binary, pictures, sign_in};
+use tintype_tests::{ADMIN_PASSWORD, Client, Program, Tintype, Upload, files_below, own_binary, pictures, sign_in};
 use tonic::{Code, Streaming};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// Returns when health says so.
-async fn becomes(watch: &mut Streaming<HealthCheckResponse>, status: ServingStatus) {
+pub(crate) async fn becomes(watch: &mut Streaming<HealthCheckResponse>, status: ServingStatus) {
     while watch.message().await.expect("health goes on").expect("health goes on").status() != status {}
 }
 
@@ -96,7 +96,7 @@ async fn a_catalog_that_says_nothing_is_told_of_soon_and_recovers_by_itself() {
             lists.list_images(ListImagesRequest::default()),
             client.upload(Upload::new("b.png", pictures::png(64, 48, 2)))
         );
-        assert!(begin.elapsed() < Duration::from_secs(3), "round {round}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(8), "round {round}: {:?}", begin.elapsed());
         let refusals = [got.expect_err("nobody knows"), listed.expect_err("nobody knows").into(), uploaded.expect_err("nobody knows")];
         for refused in refusals {
             assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"), "round {round}");
@@ -127,7 +127,7 @@ async fn a_worker_is_not_held_up_by_a_catalog_that_says_nothing() {
     worker.resume();
     let begin = Instant::now();
     worker.line(|line| line.contains("could not be claimed").then_some(())).await;
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     tintype.catalog_gate().open();
     client.rendition(next.id, ImageFormat::Jpeg).await.expect("it is made without anybody's help");
 }
@@ -170,10 +170,11 @@ async fn a_full_disk_refuses_leaves_nothing_behind_and_recovers_without_a_restar
     let first = client.upload(large()).await.expect("there is room for one");
     client.settled(first.id).await;
     let staging = server.path(&format!("{data}/blobs/staging"));
+    assert!(staging.is_dir());
     for _ in 0..3 {
         let refused = client.upload(large()).await.expect_err("there is none for two");
         assert_eq!(refused.kind(), (Code::ResourceExhausted, "STORE_FULL"));
-        assert_eq!(std::fs::read_dir(&staging).expect("the folder is there").count(), 0, "nothing is left behind");
+        assert_eq!(files_below(&staging).len(), 0, "nothing is left behind");
     }
     assert_eq!(client.original(&first).await.expect("what was stored stays").bytes, large().bytes);
 

@@ -62,7 +62,8 @@ async fn a_bad_file_is_refused_by_name_and_the_next_one_is_stored() {
     }
     let listed = client.images().list_images(ListImagesRequest::default()).await.expect("a list").into_inner();
     assert_eq!(listed.images.len(), bad_files().len(), "only the good ones are there");
-    assert!(tintype.blob_files("staging").is_empty(), "nothing of the bad ones is left");
+    // Nothing of the bad ones is left.
+    tintype.nothing_is_staged_but(&[]).await;
     assert_eq!(tintype.blob_files("user_1").iter().filter(|path| path.ends_with("original.png")).count(), bad_files().len());
 }
 

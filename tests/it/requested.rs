@@ -136,7 +136,7 @@ async fn what_cannot_be_asked_for_is_refused_with_its_limit() {
 
 #[tokio::test]
 async fn what_was_asked_for_is_not_made_when_the_quota_is_used_up_by_then() {
-    const ASKED: u32 = 4;
+    const ASKED: u32 = 6;
     let mut tintype = Tintype::cluster(0).await;
     tintype.add_user("ada").await;
     let (admin, ada) = (client(&tintype.grpc_url, "admin"), client(&tintype.grpc_url, "ada"));
@@ -147,13 +147,14 @@ async fn what_was_asked_for_is_not_made_when_the_quota_is_used_up_by_then() {
     let asked = (1..=ASKED).map(|width| ada.create_rendition(image.id, Format::Gif).width(width).send());
     try_join_all(asked).await.expect("there is room as long as nothing is made");
 
-    // Of those asked for, at most one was under way when the last byte of the quota was used.
+    // Of those asked for, at most two were under way when the last byte of the quota was used: beside the first result one more may be
+    // written, and another one made.
     tintype.start_worker();
     let settled = ada.wait_ready(image.id).await.expect("an image");
     assert_eq!(settled.rendition(Format::Jpeg).expect("the automatic one").state, RenditionState::Ready);
     let used_bytes = ada.current_user().await.expect("a user").used_bytes;
     let failures: Vec<_> = settled.renditions.iter().filter_map(|rendition| Some((rendition.id, rendition.failure.clone()?))).collect();
-    assert!(failures.len() >= ASKED as usize - 1, "{failures:?}");
+    assert!(failures.len() >= ASKED as usize - 2, "{failures:?}");
     for (_, failure) in &failures {
         assert_eq!(failure.reason, "QUOTA_EXCEEDED");
         assert!(failure.message.contains(&format!("uses up the quota of {quota_bytes}")), "{}", failure.message);

@@ -62,7 +62,7 @@ async fn many_files_become_images_and_a_bad_one_harms_no_other() {
 
 #[tokio::test]
 async fn a_form_that_breaks_keeps_what_came_before() {
-    let tintype = Tintype::embedded_with(&[("TINTYPE_STREAM_IDLE_SECS", "1")]).await;
+    let tintype = Tintype::embedded_with(&[("TINTYPE_STREAM_IDLE_SECS", "3")]).await;
     let http = tintype.http_of("admin").await;
     let png = pictures::png(64, 48, 1);
     let (content_type, form) = http::form(&[("whole.png", &png), ("half.png", &png)]);

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
+use crate::outages::becomes;
+
 /// The file of this number, always the same; every third one is large enough to be on its way for a while.
 fn file(number: u32) -> Upload {
     let height = if number.is_multiple_of(3) { 900 } else { 40 };
@@ -167,8 +169,7 @@ async fn draining_lets_an_upload_finish_and_turns_everything_else_away() {
 
     let mut server = tintype.server.take().expect("it runs");
     server.terminate();
-    let not_serving = watch.message().await.expect("a status").expect("the last one");
-    assert_eq!(not_serving.status(), ServingStatus::NotServing);
+    becomes(&mut watch, ServingStatus::NotServing).await;
     // Balancers are told first; the port is closed a moment later.
     let endpoint = tonic::transport::Endpoint::from_shared(tintype.grpc_url.clone()).expect("a URL");
     let closed = async { while endpoint.connect().await.is_ok() {} };

@@ -11,8 +11,8 @@ use tintype_tests::{ADMIN_PASSWORD, Client, Program, Refused, Tintype, Told, Upl
 use tonic::Code;
 
 const READY: i32 = RenditionState::Ready as i32;
-/// Within this time a withdrawn share holds everywhere, also on a busy machine.
-const PROMISED: Duration = Duration::from_secs(2);
+/// Within this time the end of a share is told everywhere, also on a busy machine.
+const PROMISED: Duration = Duration::from_secs(10);
 
 /// The client library, signed in.
 fn library(tintype: &Tintype, username: &str) -> tintype_client::Client {

@@ -144,15 +144,21 @@ async fn a_worker_whose_file_is_replaced_goes_on_with_its_own_version() {
     fs::rename(&newer, &installed).expect("an upgrade puts the new file in the place of the old one");
     // So that a converter has to be started.
     let killed = tintype.workers[0].children();
-    assert!(!killed.is_empty(), "converters are processes of the worker");
     for converter in &killed {
-        rustix::process::kill_process(*converter, rustix::process::Signal::KILL).expect("it runs");
+        // One that took longer than usual ends after its picture, and is gone already.
+        let _ = rustix::process::kill_process(*converter, rustix::process::Signal::KILL);
     }
-    converted(&client, 2).await;
-    let started: Vec<_> = tintype.workers[0].children().into_iter().filter(|child| !killed.contains(child)).collect();
-    assert!(!started.is_empty(), "a new converter made it");
-    for converter in started {
-        let program = fs::read_link(format!("/proc/{}/exe", converter.as_raw_nonzero())).expect("it runs");
+    let mut programs = Vec::new();
+    for seed in 2..12 {
+        converted(&client, seed).await;
+        let started = tintype.workers[0].children().into_iter().filter(|child| !killed.contains(child));
+        programs.extend(started.filter_map(|converter| fs::read_link(format!("/proc/{}/exe", converter.as_raw_nonzero())).ok()));
+        if !programs.is_empty() {
+            break;
+        }
+    }
+    assert!(!programs.is_empty(), "new converters are processes of the worker");
+    for program in programs {
         assert!(program.to_string_lossy().ends_with("tintype-worker (deleted)"), "{}", program.display());
     }
 }

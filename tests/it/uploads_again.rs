@@ -16,14 +16,13 @@ async fn killed_in_the_middle(file: &[u8]) -> (Tintype, Breaker, Person) {
     tintype.start_server().await;
     let server = tintype.grpc_url.trim_start_matches("http://").to_owned();
     let breaker = Breaker::before(&server, vec![14 * MIB]).await;
+    // From the break on the run finds nobody, so it is surely in the middle when it is killed.
+    breaker.lead_after_cut_to("127.0.0.1:1");
     let person = Person::by_way_of(&tintype, format!("http://{}", breaker.address));
     person.file("large.bmp", file);
     person.told(&["login"]).await;
     let path = person.path("large.bmp").to_string_lossy().into_owned();
     let run = Program::own("tintype", &["upload", &path], person.environment().map(|(name, value)| (name.into(), value)));
-    breaker.sent(MIB).await;
-    // From the break on the run finds nobody, so it is surely in the middle when it is killed.
-    breaker.lead_to("127.0.0.1:1");
     breaker.sent(14 * MIB).await;
     let suspended = |line: &str| line.contains("an upload was interrupted").then_some(());
     tintype.server.as_mut().expect("it runs").line(suspended).await;

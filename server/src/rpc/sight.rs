@@ -73,6 +73,7 @@ impl Sight {
 #[cfg(test)]
 mod tests {
     use tintype_store::{BlobKey, Change, Format, Image, ImageHeader, Labels, Timestamp};
+    use tokio::time::advance;
 
     use super::*;
 
@@ -142,15 +143,16 @@ mod tests {
         assert!(sight.tells(&event(ChangeKind::Deleted, Party::EVERYONE)));
     }
 
-    #[test]
-    fn a_look_holds_for_a_moment_and_for_what_was_looked_at() {
+    #[tokio::test(start_paused = true)]
+    async fn a_look_holds_for_a_moment_and_for_what_was_looked_at() {
         let mut sight = Sight::new(BOB, false);
         assert!(sight.is_needed(ADA) && !sight.is_needed(BOB));
         sight.looked(Instant::now(), Vec::new());
         assert!(!sight.is_needed(ADA));
         sight.forget();
         assert!(sight.is_needed(ADA));
-        sight.looked(Instant::now() - HOLDS, Vec::new());
+        sight.looked(Instant::now(), Vec::new());
+        advance(HOLDS).await;
         assert!(sight.is_needed(ADA));
     }
 }

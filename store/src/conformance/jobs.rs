@@ -1,10 +1,10 @@
 //! What every adapter of [`JobQueue`] keeps. Hints may come more often than they were published, never less.
 #![expect(missing_docs, reason = "a case is called what it checks")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     RenditionId,
@@ -74,10 +74,10 @@ async fn ack_all(deliveries: Vec<Box<dyn Delivery>>) {
     }
 }
 
-/// Nothing comes for twice as long as an unanswered hint would take to come back.
+/// Nothing comes for half as long again as an unanswered hint would take to come back.
 async fn assert_empty(queue: &dyn JobQueue) {
-    let long_enough = queue.ack_wait().unwrap_or(Duration::from_millis(100)) * 2;
-    if let Ok(left) = timeout(long_enough, lease(queue, 10)).await {
+    let deadline = Instant::now() + queue.ack_wait().unwrap_or(Duration::from_millis(100)) * 3 / 2;
+    while let Ok(left) = timeout_at(deadline, lease(queue, 10)).await {
         assert!(left.is_empty(), "{left:?} should be gone");
     }
 }
@@ -106,14 +106,19 @@ pub async fn a_lease_takes_no_more_than_asked_for(queue: &dyn JobQueue) {
 }
 
 pub async fn a_waiting_lease_gets_what_is_published_meanwhile(queue: &dyn JobQueue) {
-    let start = Instant::now();
-    let mut waiting = queue.lease(3);
-    assert!(waiting.as_mut().now_or_never().is_none(), "there is nothing to lease");
-    publish(queue, [7]).await;
-    let deliveries = waiting.await.expect("hints can be leased");
-    assert_eq!(ids(&deliveries), [7]);
-    assert!(start.elapsed() < Duration::from_secs(3), "the first hint ends the wait: {:?}", start.elapsed());
-    ack_all(deliveries).await;
+    // Three times: a machine that stands still for a while does not make all of them long.
+    let mut shortest = Duration::MAX;
+    for id in 7..10 {
+        let start = Instant::now();
+        let mut waiting = queue.lease(3);
+        assert!(waiting.as_mut().now_or_never().is_none(), "there is nothing to lease");
+        publish(queue, [id]).await;
+        let deliveries = waiting.await.expect("hints can be leased");
+        assert_eq!(ids(&deliveries), [id]);
+        shortest = shortest.min(start.elapsed());
+        ack_all(deliveries).await;
+    }
+    assert!(shortest < Duration::from_secs(3), "the first hint ends the wait: {shortest:?}");
 }
 
 pub async fn an_acked_hint_is_gone(queue: &dyn JobQueue) {
@@ -132,7 +137,7 @@ pub async fn a_dropped_hint_is_delivered_again(queue: &dyn JobQueue) {
 }
 
 pub async fn a_retried_hint_waits_for_its_delay(queue: &dyn JobQueue) {
-    let delay = Duration::from_millis(700);
+    let delay = Duration::from_secs(3);
     publish(queue, [1]).await;
     let delivery = next(queue).await;
     let start = Instant::now();

@@ -195,13 +195,13 @@ impl Service {
     }
 }
 
-/// About what a photo of a megapixel costs.
+/// About what a photo of a quarter of a megapixel costs.
 fn picture() -> Vec<u8> {
     let mut state = 1_u32;
-    let mut pnm = b"P6 900 700 255\n".to_vec();
-    pnm.extend((0..900 * 700 * 3).map(|index: u32| {
+    let mut pnm = b"P6 450 350 255\n".to_vec();
+    pnm.extend((0..450 * 350 * 3).map(|index: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (index / 3 % 900 / 5) as u8 + (state >> 29) as u8
+        (index / 3 % 450 / 5) as u8 + (state >> 29) as u8
     }));
     let header = read_header(&pnm).expect("it has a header");
     let spec = "png effort=fast".parse().expect("it is a spec");

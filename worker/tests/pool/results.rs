@@ -74,14 +74,14 @@ fn what_a_converter_says_is_told_from_what_ended_it() {
 }
 
 fn a_hang_ends_in_time_and_leaves_no_process() {
-    let limits = ConversionLimits { timeout: Duration::from_millis(300), ..ConversionLimits::default() };
+    let limits = ConversionLimits { timeout: Duration::from_secs(2), ..ConversionLimits::default() };
     let bench = Bench::with(limits);
     let converter = Watched::new(bench.converter());
     let begun = Instant::now();
     let failure = bench.failure("hang");
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     assert_eq!(failure.reason, FailureReason::DecoderTimeout);
-    assert!(failure.message.contains("0.3 s"), "{}", failure.message);
+    assert!(failure.message.contains("limit of 2 s"), "{}", failure.message);
     converter.wait();
 }
 
@@ -163,7 +163,7 @@ fn a_converter_is_replaced() {
 }
 
 fn many_at_once_get_each_their_own() {
-    let limits = ConversionLimits { timeout: Duration::from_secs(2), memory_bytes: 64 << 20, ..ConversionLimits::default() };
+    let limits = ConversionLimits { timeout: Duration::from_secs(10), memory_bytes: 64 << 20, ..ConversionLimits::default() };
     let bench = Bench::with(limits);
     let poisons = ["pixel", "crash", "hang", "reserve", "say nonsense", "pixel", "pid", "not-a-picture"];
     let outcomes = bench.block_on(join_all((0..40).map(|number| converted(&bench.pool, poisons[number % poisons.len()]))));

@@ -26,6 +26,10 @@ pub(crate) type NamedTrial = (&'static str, fn());
 /// Long enough for whatever works, so that only what hangs gets there.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Pixels a side of a picture that may well take all of that time. A converter that takes longer than is usual for its picture is not used
+/// again.
+const LARGE_SIDE: u32 = 10_000;
+
 /// A pool and a runtime of its own.
 pub(crate) struct Bench {
     runtime: tokio::runtime::Runtime,
@@ -57,9 +61,10 @@ impl Bench {
         self.convert(poison).expect_err("a poison is no picture")
     }
 
-    /// What a poison has found out.
+    /// What a poison has found out, however long it took.
     pub(crate) fn report(&self, poison: &str) -> String {
-        let Failure { reason, message } = self.failure(poison);
+        let reported = self.block_on(converted_from(&self.pool, poison, LARGE_SIDE));
+        let Failure { reason, message } = reported.expect_err("a poison is no picture");
         assert_eq!(reason, FailureReason::UnsupportedInput, "{poison} reports, but: {message}");
         message
     }
@@ -72,7 +77,12 @@ impl Bench {
 
 /// The result of a poison as a PNG.
 pub(crate) async fn converted(pool: &Pool, poison: &str) -> Result<(Vec<u8>, Picture), Failure> {
-    let header = ImageHeader { format: Format::Png, width: 1, height: 1, frame_count: 1 };
+    converted_from(pool, poison, 1).await
+}
+
+/// The same of one that passes for a picture of so many pixels a side.
+async fn converted_from(pool: &Pool, poison: &str, side: u32) -> Result<(Vec<u8>, Picture), Failure> {
+    let header = ImageHeader { format: Format::Png, width: side, height: side, frame_count: 1 };
     match pool.convert(&sealed(poison.as_bytes()), header, Spec::new(Format::Png)).await {
         Ok(made) => Ok((made.bytes.to_vec(), made.picture)),
         Err(NoResult::Failed(failure) | NoResult::Interrupted(failure)) => Err(failure),
