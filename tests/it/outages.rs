@@ -1,9 +1,12 @@
 //! Things that Tintype needs go away and come back.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use tintype_proto::v1::{DeleteImageRequest, ImageFormat, ListImagesRequest, RenditionState};
-use tintype_tests::{ADMIN_PASSWORD, Client, Program, Tintype, Upload, files_below, own_binary, pictures, sign_in};
+use tintype_tests::{ADMIN_PASSWORD, Client, Program, Refused, Tintype, Upload, files_below, own_binary, pictures, sign_in};
 use tonic::{Code, Streaming};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -49,6 +52,23 @@ async fn a_queue_that_lost_everything_loses_no_work() {
     }
 }
 
+/// Of a call that needs what is away: it is refused in under 3 s. A busy machine gets three tries.
+pub(crate) async fn refused_soon<T: Debug>(call: impl AsyncFn() -> Result<T, Refused>) {
+    const SOON: Duration = Duration::from_secs(3);
+    let mut took = Vec::new();
+    while took.iter().all(|it| *it >= SOON) {
+        assert!(took.len() < 3, "{took:?}");
+        let begin = Instant::now();
+        is_away(&call().await.expect_err("nobody knows"));
+        took.push(begin.elapsed());
+    }
+}
+
+fn is_away(refused: &Refused) {
+    assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    assert!(refused.retry_after.is_some(), "{refused:?}");
+}
+
 #[tokio::test]
 async fn without_its_catalog_it_says_unavailable_soon_and_recovers_by_itself() {
     let tintype = Tintype::cluster(1).await;
@@ -59,11 +79,7 @@ async fn without_its_catalog_it_says_unavailable_soon_and_recovers_by_itself() {
     becomes(&mut watch, ServingStatus::Serving).await;
 
     tintype.catalog_gate().shut();
-    let begin = Instant::now();
-    let refused = client.image(image.id).await.expect_err("nobody knows");
-    assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
-    assert!(refused.retry_after.is_some(), "{refused:?}");
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    refused_soon(async || client.image(image.id).await).await;
     let refused = client.upload(Upload::new("b.png", pictures::png(64, 48, 2))).await.expect_err("nothing can be recorded");
     assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
     becomes(&mut watch, ServingStatus::NotServing).await;
@@ -88,21 +104,18 @@ async fn a_catalog_that_says_nothing_is_told_of_soon_and_recovers_by_itself() {
 
     tintype.catalog_gate().silence();
     // Calls of every shape, from the moment on: some ask just when it falls silent, the others when that is known.
-    for round in 0..2 {
-        let begin = Instant::now();
+    refused_soon(async || {
         let mut lists = client.images();
         let (got, listed, uploaded) = tokio::join!(
             client.image(image.id),
             lists.list_images(ListImagesRequest::default()),
             client.upload(Upload::new("b.png", pictures::png(64, 48, 2)))
         );
-        assert!(begin.elapsed() < Duration::from_secs(8), "round {round}: {:?}", begin.elapsed());
         let refusals = [got.expect_err("nobody knows"), listed.expect_err("nobody knows").into(), uploaded.expect_err("nobody knows")];
-        for refused in refusals {
-            assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"), "round {round}");
-            assert!(refused.retry_after.is_some(), "{refused:?}");
-        }
-    }
+        refusals.iter().for_each(is_away);
+        Err::<(), _>(refusals.into_iter().next().expect("there are three"))
+    })
+    .await;
     becomes(&mut watch, ServingStatus::NotServing).await;
     assert_eq!(tintype.healthz().await.0, 503);
 

@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
+use crate::outages::refused_soon;
+
 async fn cluster_on(bucket: &Bucket, worker_count: usize) -> Tintype {
     let variables = bucket.variables();
     Tintype::cluster_with(worker_count, &variables.each_ref().map(|(name, value)| (*name, value.as_str()))).await
@@ -203,16 +205,8 @@ async fn without_its_bucket_it_says_unavailable_soon_and_recovers_by_itself() {
     let (sender, mut replies, rest) = begun(&client, large()).await;
 
     bucket.gate.shut();
-    let soon = |begin: Instant| assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
-    let begin = Instant::now();
-    let refused = client.original(&image).await.expect_err("nobody has it");
-    assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
-    assert!(refused.retry_after.is_some(), "{refused:?}");
-    soon(begin);
-    let begin = Instant::now();
-    let refused = client.upload(small()).await.expect_err("it can be stored nowhere");
-    assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
-    soon(begin);
+    refused_soon(async || client.original(&image).await).await;
+    refused_soon(async || client.upload(small()).await).await;
     let begin = Instant::now();
     for message in rest {
         sender.send(message).await.expect("the server goes on reading");
@@ -225,7 +219,8 @@ async fn without_its_bucket_it_says_unavailable_soon_and_recovers_by_itself() {
             other => panic!("{other:?} without a bucket"),
         }
     }
-    soon(begin);
+    // This one is asked once, however busy the machine is.
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     let server = tintype.server.as_mut().expect("it runs");
     server.line(|line| (line.contains("health changed") && line.contains("unavailable")).then_some(())).await;
     assert_eq!(tintype.healthz().await.0, 503);
@@ -249,13 +244,9 @@ async fn a_bucket_that_says_nothing_is_told_of_soon_and_recovers_by_itself() {
     client.settled(image.id).await;
 
     bucket.gate.silence();
-    let begin = Instant::now();
-    let (read, written) = tokio::join!(client.original(&image), client.upload(small()));
-    assert!(begin.elapsed() < Duration::from_millis(4_500), "{:?}", begin.elapsed());
-    for refused in [read.expect_err("nobody has it"), written.expect_err("it can be stored nowhere")] {
-        assert_eq!(refused.kind(), (Code::Unavailable, "STORE_UNAVAILABLE"));
-        assert!(refused.retry_after.is_some(), "{refused:?}");
-    }
+    let read = async || client.original(&image).await;
+    let written = async || client.upload(small()).await;
+    tokio::join!(refused_soon(read), refused_soon(written));
     let server = tintype.server.as_mut().expect("it runs");
     server.line(|line| (line.contains("health changed") && line.contains("unavailable")).then_some(())).await;
 
