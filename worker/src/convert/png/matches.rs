@@ -53,8 +53,8 @@ impl Finder {
         self.long.forget();
     }
 
-    /// Appends what a block of whole rows' bytes consists of. What came before the block since [`begin`](Self::begin) may be repeated; `data`
-    /// begins with a row.
+    /// Appends what a block of filtered rows consists of. `data` begins with a row; of it, what came before the block since
+    /// [`begin`](Self::begin) may be repeated.
     pub(super) fn find(&mut self, data: &[u8], block: Range<usize>, found: &mut Tokens) {
         match self.layout.bytes_per_pixel {
             3 => self.in_steps::<3, 5, 12, 2>(data, block, found),
@@ -164,9 +164,8 @@ impl Finder {
     /// Remembers a place and returns where something like it was before: the short ones, then the long ones.
     #[inline]
     fn see<const LEAST: usize, const LONG: usize, const PLACES: usize>(&mut self, at: usize, here: u128) -> [[u32; PLACES]; 2] {
-        let (low, high) = (lowest::<LEAST>(here) as u64, (lowest::<LONG>(here) >> 64) as u64);
-        let is_long = here as u64 ^ high.rotate_left(29);
-        [self.short.replace(low, at), self.long.replace(is_long, at)]
+        let (low, high) = (here as u64, (lowest::<LONG>(here) >> 64) as u64);
+        [self.short.replace(lowest::<LEAST>(here) as u64, at), self.long.replace(low ^ high.rotate_left(29), at)]
     }
 }
 
