@@ -116,6 +116,8 @@ impl Tintype {
         tintype.set("TINTYPE_LOG", "info");
         // Tests ask as often as they like; what the rate promises has tests of its own, which set one.
         tintype.set("TINTYPE_REQUESTS_PER_SECOND", "0");
+        // Without optimisation, and beside other tests, large pictures take long.
+        tintype.set("TINTYPE_CONVERSION_SECS", "600");
         for (name, value) in more {
             tintype.set(name, value);
         }

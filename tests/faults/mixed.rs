@@ -27,8 +27,6 @@ const RECOVERY: Duration = Duration::from_mins(2);
 /// In a run of minutes lanes wait for so long at most for what they uploaded.
 const WAITS: Duration = Duration::from_secs(5);
 const VIEWER: &str = "viewer";
-/// Not how fast this machine converts is what is shown, so no conversion is ended for it.
-const PATIENT: (&str, &str) = ("TINTYPE_CONVERSION_SECS", "600");
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,7 +246,7 @@ impl Run {
 
 /// A cluster whose server reaches its catalog by a wire.
 pub(super) async fn wired_cluster(worker_count: usize) -> (Tintype, Option<Wire>) {
-    let mut tintype = Tintype::cluster_with(worker_count, &[PATIENT]).await;
+    let mut tintype = Tintype::cluster(worker_count).await;
     tintype.kill_server().await;
     let wire = tintype.wire("TINTYPE_CATALOG").await;
     tintype.start_server().await;
